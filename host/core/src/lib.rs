@@ -1,0 +1,30 @@
+//! Decide: what a snapshot and an answer mean, and what may be done about it.
+//!
+//! Everything here is a pure function over values. This crate knows no async runtime, no engine and no client, and it reads
+//! no clock, environment or randomness (invariant I1), so whatever it decides can be replayed bit for bit.
+//!
+//! Data flows one way: [`Snapshot`] → a [`Module`] → [`Desired`] → `plan` → `Plan`. Nothing that a module
+//! answers reaches a cluster without a `Plan`, and only this crate makes one (invariant I5).
+
+mod admission;
+mod desired;
+mod failure;
+mod module;
+mod object;
+mod query;
+mod snapshot;
+
+pub use admission::{Denial, Request, User, Verdict};
+pub use desired::{
+    Action, Cause, Child, Condition, ConditionStatus, Deed, Desired, Event, EventType, Partial, Readiness, Sample,
+    Strategy,
+};
+pub use failure::{Blame, Failure, FailureKind, Refusal};
+pub use module::{BoxFuture, Generation, Module};
+pub use object::{Document, DocumentError, Identity, Metadata, ObjectRef, Owner};
+pub use operator_contract as contract;
+pub use query::{
+    Answer, CommandQuery, CommandResult, Finding, HeaderValue, HttpRequest, HttpResponse, ObjectQuery, PodLogQuery, Query,
+    QueryFailure, Question, SecretKey, Trust,
+};
+pub use snapshot::{Observed, Snapshot};
