@@ -43,6 +43,8 @@ pub struct Verdict {
     pub denied: Option<Denial>,
     /// The object with defaults; only in phase mutate.
     pub object: Option<Document>,
+    /// The object as the module read it, before defaults; the request's own when none.
+    pub before: Option<Document>,
     /// Shown to whoever asked.
     pub warnings: Vec<String>,
     /// Added to the audit log.
