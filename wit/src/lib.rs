@@ -6,8 +6,8 @@
 mod manifest;
 
 pub use manifest::{
-    Budgets, Codec, Grants, HttpRule, KindRule, Manifest, NamespaceRule, ObjectRule, Operation, ParentKind, PartialRule,
-    Phase, PodRule, Scope, WebhookRule,
+    Budgets, Codec, Grants, HttpRule, KindRule, Manifest, NamespaceRule, ObjectRule, Operation, ParentKind,
+    PartialRule, Phase, PodRule, Scope, WebhookRule,
 };
 
 /// The version of the contract that this crate describes; equal to the version of the WIT package.

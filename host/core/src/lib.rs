@@ -8,11 +8,20 @@
 
 mod admission;
 mod desired;
+pub mod diff;
 mod failure;
+pub mod grants;
+pub mod inventory;
 mod module;
 mod object;
+pub mod patch;
+pub mod plan;
 mod query;
+pub mod readiness;
+mod rejection;
+mod serving;
 mod snapshot;
+pub mod status;
 
 pub use admission::{Denial, Request, User, Verdict};
 pub use desired::{
@@ -23,8 +32,11 @@ pub use failure::{Blame, Failure, FailureKind, Refusal};
 pub use module::{BoxFuture, Generation, Module};
 pub use object::{Document, DocumentError, Identity, Metadata, ObjectRef, Owner};
 pub use operator_contract as contract;
+pub use plan::Plan;
 pub use query::{
-    Answer, CommandQuery, CommandResult, Finding, HeaderValue, HttpRequest, HttpResponse, ObjectQuery, PodLogQuery, Query,
-    QueryFailure, Question, SecretKey, Trust,
+    Answer, CommandQuery, CommandResult, Finding, HeaderValue, HttpRequest, HttpResponse, ObjectQuery, PodLogQuery,
+    Query, QueryFailure, Question, SecretKey, Trust,
 };
+pub use rejection::Rejection;
+pub use serving::Serving;
 pub use snapshot::{Observed, Snapshot};

@@ -1,0 +1,108 @@
+//! Fields on objects that the module does not own: set while wanted, withdrawn afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::{Input, PartialStep, PartialVerb, check::mismatch, partial_manager};
+use crate::{Document, ObjectRef, Partial, Rejection, diff, grants};
+
+/// One step for each object that is named now or held since an earlier answer.
+pub(super) fn steps(input: &Input<'_>) -> Result<Vec<PartialStep>, Rejection> {
+    let nothing_wanted = input.finalizing && input.desired.finalized;
+    let wanted: &[Partial] = if nothing_wanted { &[] } else { &input.desired.partials };
+    let manager = partial_manager(input.module, &input.parent.object_ref());
+    let held: BTreeMap<&ObjectRef, &Document> = input.held.iter().map(|o| (&o.identity, &o.document)).collect();
+    let mut named = BTreeSet::new();
+    let mut steps = Vec::new();
+    for partial in wanted {
+        if !named.insert(&partial.identity) {
+            return Err(Rejection::Duplicate { identity: partial.identity.clone() });
+        }
+        if !input.finalizer {
+            let (identity, parent) = (partial.identity.clone(), input.parent.object_ref());
+            return Err(Rejection::NeedsFinalizer { identity, parent });
+        }
+        steps.extend(set(input, partial, held.get(&partial.identity).copied(), &manager)?);
+    }
+    for identity in held.keys().filter(|identity| !named.contains(**identity)) {
+        let document = Document::from_value(&bare(identity));
+        steps.push(PartialStep {
+            identity: (*identity).clone(),
+            verb: PartialVerb::Withdraw,
+            document,
+            changes: Vec::new(),
+        });
+    }
+    steps.sort_by(|a, b| a.identity.cmp(&b.identity));
+    Ok(steps)
+}
+
+fn set(
+    input: &Input<'_>,
+    partial: &Partial,
+    held: Option<&Document>,
+    manager: &str,
+) -> Result<Option<PartialStep>, Rejection> {
+    let identity = &partial.identity;
+    let mut wanted = partial.document.to_value().map_err(|_| mismatch(identity, "is no JSON object"))?;
+    grants::partial(input.grants, identity, &wanted)?;
+    let Some(existing) = held.or_else(|| input.existing.get(identity)) else {
+        // A partial never creates: when its object is gone there is nothing to label.
+        return Ok(None);
+    };
+    let existing = existing.to_value().map_err(|_| mismatch(identity, "is unreadable in the cache"))?;
+    merge(&mut wanted, bare(identity));
+    let changes = diff::changes(&wanted, &existing);
+    let same_fields = held_keys(&existing, manager) == wanted_keys(&wanted);
+    let verb = if changes.is_empty() && same_fields { PartialVerb::Unchanged } else { PartialVerb::Set };
+    let document = Document::from_value(&wanted);
+    Ok(Some(PartialStep { identity: identity.clone(), verb, document, changes }))
+}
+
+fn bare(identity: &ObjectRef) -> Value {
+    let mut metadata = json!({"name": identity.name});
+    if let (Some(map), Some(namespace)) = (metadata.as_object_mut(), &identity.namespace) {
+        map.insert("namespace".into(), namespace.clone().into());
+    }
+    json!({"apiVersion": identity.api_version, "kind": identity.kind, "metadata": metadata})
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+/// The label and annotation keys that a manager owns, from `metadata.managedFields`.
+fn held_keys(object: &Value, manager: &str) -> BTreeSet<String> {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+    let ours = entries.filter(|entry| entry.get("manager").and_then(Value::as_str) == Some(manager));
+    let mut keys = BTreeSet::new();
+    for entry in ours {
+        for part in ["labels", "annotations"] {
+            let fields = entry.pointer(&format!("/fieldsV1/f:metadata/f:{part}")).and_then(Value::as_object);
+            keys.extend(
+                fields
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(key, _)| key.strip_prefix("f:").map(|key| format!("{part}/{key}"))),
+            );
+        }
+    }
+    keys
+}
+
+fn wanted_keys(document: &Value) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for part in ["labels", "annotations"] {
+        let fields = document.pointer(&format!("/metadata/{part}")).and_then(Value::as_object);
+        keys.extend(fields.into_iter().flatten().map(|(key, _)| format!("{part}/{key}")));
+    }
+    keys
+}

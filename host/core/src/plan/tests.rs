@@ -1,0 +1,385 @@
+use std::collections::BTreeMap;
+
+use operator_contract::{Grants, KindRule, NamespaceRule, PartialRule};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Child, Metadata, Partial, Readiness};
+
+/// Everything a plan needs, with a parent `Thing a` whose children go to namespace `sys`.
+struct World {
+    parent: Identity,
+    grants: Grants,
+    finalizer: bool,
+    finalizing: bool,
+    objects: Vec<Value>,
+    held: Vec<Observed>,
+    desired: Desired,
+}
+
+fn parent_ref() -> ObjectRef {
+    ObjectRef::cluster("example.org/v1", "Thing", "a")
+}
+
+fn world(children: Vec<Child>) -> World {
+    let rule = |api_version: &str, kind: &str| KindRule {
+        api_version: api_version.into(),
+        kind: kind.into(),
+        namespaces: NamespaceRule::Target,
+    };
+    World {
+        parent: Identity {
+            api_version: "example.org/v1".into(),
+            kind: "Thing".into(),
+            metadata: Metadata { name: "a".into(), uid: "u1".into(), ..Metadata::default() },
+        },
+        grants: Grants {
+            children: vec![rule("v1", "ConfigMap"), rule("apps/v1", "DaemonSet")],
+            partials: vec![PartialRule {
+                api_version: "v1".into(),
+                kind: "Node".into(),
+                labels: vec!["example.org/*".into()],
+                annotations: vec![],
+            }],
+            ..Grants::default()
+        },
+        finalizer: false,
+        finalizing: false,
+        objects: Vec::new(),
+        held: Vec::new(),
+        desired: Desired { children, ..Desired::default() },
+    }
+}
+
+fn observed(object: &Value) -> Observed {
+    let document = Document::from_value(object);
+    Observed { identity: document.identity().unwrap().object_ref(), document }
+}
+
+impl World {
+    fn plan(&self) -> Result<Plan, Rejection> {
+        let objects: Vec<Observed> = self.objects.iter().map(observed).collect();
+        let existing = objects.iter().map(|o| (o.identity.clone(), o.document.clone())).collect::<BTreeMap<_, _>>();
+        let members: Vec<Observed> =
+            objects.iter().filter(|o| is_member(&o.document.to_value().unwrap(), &parent_ref())).cloned().collect();
+        plan(Input {
+            module: "thing",
+            grants: &self.grants,
+            finalizer: self.finalizer,
+            place: Place { parent: None, target: "sys" },
+            parent: &self.parent,
+            finalizing: self.finalizing,
+            members: &members,
+            existing: &existing,
+            held: &self.held,
+            desired: &self.desired,
+        })
+    }
+
+    /// Carries a plan out the way an API server would.
+    fn carry_out(&mut self, plan: &Plan) {
+        for step in &plan.steps {
+            let Some(document) = &step.document else { continue };
+            self.objects.retain(|o| observed(o).identity != step.identity);
+            self.objects.push(document.to_value().unwrap());
+        }
+        self.objects.retain(|o| !plan.prune.iter().any(|step| step.identity == observed(o).identity));
+        if let Some(record) = plan.shrink.as_ref().or(plan.record.as_ref()) {
+            let metadata = record.identity().unwrap().metadata;
+            self.parent.metadata.labels = metadata.labels;
+            self.parent.metadata.annotations = metadata.annotations;
+            self.parent.metadata.finalizers = metadata.finalizers;
+        }
+    }
+}
+
+fn child(kind: &str, name: &str, body: Value) -> Child {
+    let api_version = if kind == "DaemonSet" { "apps/v1" } else { "v1" };
+    let mut document = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "sys"}});
+    document.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+    Child {
+        identity: ObjectRef::namespaced(api_version, kind, "sys", name),
+        document: Document::from_value(&document),
+        strategy: Strategy::Apply,
+        stage: 0,
+        readiness: Readiness::Exists,
+    }
+}
+
+fn config(name: &str, value: &str) -> Child {
+    child("ConfigMap", name, json!({"data": {"k": value}}))
+}
+
+fn verbs(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().chain(&plan.prune).map(|s| format!("{} {}", s.verb, s.identity.name)).collect()
+}
+
+#[test]
+fn a_plan_that_was_carried_out_leads_to_one_that_writes_nothing() {
+    let mut world = world(vec![config("a", "1"), config("b", "2")]);
+    let first = world.plan().unwrap();
+    assert_eq!(verbs(&first), ["create a", "create b"]);
+    assert!(first.record.is_some(), "the inventory is recorded before the first write");
+    world.carry_out(&first);
+    let second = world.plan().unwrap();
+    assert_eq!(verbs(&second), ["unchanged a", "unchanged b"]);
+    assert!(!second.writes() && second.record.is_none() && second.shrink.is_none());
+}
+
+#[test]
+fn what_is_no_longer_wanted_is_pruned_last_and_leaves_the_inventory() {
+    let mut world = world(vec![config("a", "1"), child("DaemonSet", "d", json!({"spec": {}}))]);
+    let first = world.plan().unwrap();
+    world.carry_out(&first);
+    world.desired.children.pop();
+    let second = world.plan().unwrap();
+    assert_eq!(verbs(&second), ["unchanged a", "prune d"]);
+    assert!(second.shrink.is_none(), "not before the object is gone");
+    world.carry_out(&second);
+    let third = world.plan().unwrap();
+    let shrunk = third.shrink.clone().unwrap().identity().unwrap();
+    assert_eq!(shrunk.metadata.annotations[inventory::GROUP_KINDS], "ConfigMap");
+}
+
+#[test]
+fn an_object_that_is_no_member_is_never_pruned() {
+    let mut world = world(vec![]);
+    world.objects =
+        vec![json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "sys"}})];
+    assert_eq!(verbs(&world.plan().unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn a_member_of_a_kind_that_is_not_granted_is_never_pruned() {
+    let mut world = world(vec![config("a", "1")]);
+    let first = world.plan().unwrap();
+    world.carry_out(&first);
+    world.desired.children.clear();
+    world.grants.children.clear();
+    assert_eq!(verbs(&world.plan().unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn a_field_that_is_no_longer_wanted_leads_to_an_update() {
+    let mut world = world(vec![child("ConfigMap", "a", json!({"data": {"k": "1", "old": "x"}}))]);
+    let first = world.plan().unwrap();
+    world.carry_out(&first);
+    world.desired.children = vec![config("a", "1")];
+    assert_eq!(verbs(&world.plan().unwrap()), ["update a"]);
+}
+
+#[test]
+fn drift_leads_to_an_update_that_names_the_field() {
+    let mut world = world(vec![config("a", "1")]);
+    let first = world.plan().unwrap();
+    world.carry_out(&first);
+    world.objects[0]["data"]["k"] = "edited".into();
+    let plan = world.plan().unwrap();
+    assert_eq!(plan.to_string(), "update    ConfigMap sys/a\n          data.k: edited → 1\n");
+}
+
+#[test]
+fn an_object_of_nobody_is_adopted_and_one_of_somebody_is_not() {
+    let mut world = world(vec![config("a", "1")]);
+    world.objects =
+        vec![json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "sys"}})];
+    assert_eq!(verbs(&world.plan().unwrap()), ["adopt a"]);
+    world.objects[0]["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "Other", "name": "o", "uid": "u9", "controller": true}]);
+    assert_eq!(world.plan().unwrap_err().reason(), "OwnedByOther");
+}
+
+#[test]
+fn a_later_stage_waits_until_the_earlier_one_is_ready() {
+    let mut first = child("DaemonSet", "d", json!({"spec": {}}));
+    first.readiness = Readiness::Status;
+    let mut second = config("late", "1");
+    second.stage = 1;
+    let mut world = world(vec![second, first]);
+    let plan = world.plan().unwrap();
+    assert_eq!(verbs(&plan), ["create d", "wait late"]);
+    world.carry_out(&plan);
+    let plan = world.plan().unwrap();
+    assert_eq!(verbs(&plan), ["unchanged d", "wait late"]);
+    assert_eq!(
+        plan.waiting(),
+        ["DaemonSet sys/d: its controller has not reported yet", "ConfigMap sys/late: waits for an earlier stage"]
+    );
+    world.objects[0]["status"] = json!({"desiredNumberScheduled": 0});
+    assert_eq!(verbs(&world.plan().unwrap()), ["unchanged d", "create late"]);
+}
+
+#[test]
+fn create_once_and_on_delete_leave_an_existing_child_alone() {
+    for strategy in [Strategy::CreateOnce, Strategy::OnDelete] {
+        let mut world = world(vec![Child { strategy, ..config("a", "1") }]);
+        let first = world.plan().unwrap();
+        world.carry_out(&first);
+        world.objects[0]["data"]["k"] = "edited".into();
+        assert_eq!(verbs(&world.plan().unwrap()), ["keep a"]);
+    }
+}
+
+#[test]
+fn children_of_ungranted_kinds_and_namespaces_are_refused() {
+    let mut secret = config("a", "1");
+    secret.identity.kind = "Secret".into();
+    assert_eq!(world(vec![secret]).plan().unwrap_err().reason(), "Ungranted");
+    let mut elsewhere = config("a", "1");
+    elsewhere.identity.namespace = Some("kube-system".into());
+    let rejection = world(vec![elsewhere]).plan().unwrap_err();
+    insta::assert_snapshot!(rejection, @"ConfigMap kube-system/a in kube-system is not granted; let grants.children of its manifest cover that namespace, or make it elsewhere");
+}
+
+#[test]
+fn duplicate_children_are_refused() {
+    assert_eq!(world(vec![config("a", "1"), config("a", "2")]).plan().unwrap_err().reason(), "DuplicateObject");
+}
+
+#[test]
+fn a_document_that_names_another_object_is_refused() {
+    let mut wrong = config("a", "1");
+    wrong.identity.name = "b".into();
+    assert_eq!(world(vec![wrong]).plan().unwrap_err().reason(), "DocumentMismatch");
+}
+
+#[test]
+fn fields_of_the_host_and_the_server_are_refused() {
+    for (field, body) in
+        [("ownerReferences", json!([])), ("generateName", json!("x-")), ("resourceVersion", json!("1"))]
+    {
+        let metadata = json!({"metadata": {"name": "a", "namespace": "sys", (field): body}});
+        assert_eq!(
+            world(vec![child("ConfigMap", "a", metadata)]).plan().unwrap_err().reason(),
+            "ForeignField",
+            "{field}"
+        );
+    }
+}
+
+#[test]
+fn oversized_documents_are_refused() {
+    let big = config("a", &"x".repeat(OBJECT_LIMIT));
+    assert_eq!(world(vec![big]).plan().unwrap_err().reason(), "ObjectTooLarge");
+}
+
+fn node(labels: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": labels}})
+}
+
+fn label(key: &str) -> Partial {
+    Partial {
+        identity: ObjectRef::cluster("v1", "Node", "n1"),
+        document: Document::from_value(&json!({"metadata": {"labels": {(key): "true"}}})),
+    }
+}
+
+#[test]
+fn a_partial_sets_granted_labels_only_and_needs_a_finalizer() {
+    let mut world = world(vec![]);
+    world.objects = vec![node(json!({}))];
+    world.desired.partials = vec![label("example.org/ok")];
+    assert_eq!(world.plan().unwrap_err().reason(), "NeedsFinalizer");
+    world.finalizer = true;
+    let plan = world.plan().unwrap();
+    assert_eq!(plan.partials[0].verb, PartialVerb::Set);
+    world.desired.partials = vec![label("kubernetes.io/hostname")];
+    assert_eq!(world.plan().unwrap_err().reason(), "Ungranted");
+}
+
+#[test]
+fn a_partial_of_an_object_that_does_not_exist_creates_nothing() {
+    let mut world = world(vec![]);
+    world.finalizer = true;
+    world.desired.partials = vec![label("example.org/ok")];
+    assert!(world.plan().unwrap().partials.is_empty());
+}
+
+#[test]
+fn a_label_that_is_no_longer_wanted_is_withdrawn_and_one_that_stands_is_left() {
+    let mut world = world(vec![]);
+    world.finalizer = true;
+    let mut held = node(json!({"example.org/ok": "true"}));
+    held["metadata"]["managedFields"] = json!([{
+        "manager": partial_manager("thing", &parent_ref()),
+        "fieldsV1": {"f:metadata": {"f:labels": {"f:example.org/ok": {}}}}
+    }]);
+    world.held = vec![observed(&held)];
+    world.desired.partials = vec![label("example.org/ok")];
+    assert_eq!(world.plan().unwrap().partials[0].verb, PartialVerb::Unchanged);
+    world.desired.partials = vec![label("example.org/other")];
+    assert_eq!(world.plan().unwrap().partials[0].verb, PartialVerb::Set, "it gives up one key and takes another");
+    world.desired.partials.clear();
+    assert_eq!(world.plan().unwrap().partials[0].verb, PartialVerb::Withdraw);
+}
+
+#[test]
+fn a_parent_gets_the_finalizer_with_its_record_and_loses_it_when_the_module_is_done() {
+    let mut world = world(vec![config("a", "1")]);
+    world.finalizer = true;
+    let first = world.plan().unwrap();
+    world.carry_out(&first);
+    assert_eq!(world.parent.metadata.finalizers, ["operator.scone.cloud/thing"]);
+    world.finalizing = true;
+    assert!(world.plan().unwrap().release.is_none(), "the module is not done yet");
+    world.desired.finalized = true;
+    let last = world.plan().unwrap();
+    assert_eq!(verbs(&last), ["prune a"]);
+    let released = last.release.unwrap().identity().unwrap();
+    assert!(released.metadata.finalizers.is_empty());
+}
+
+#[test]
+fn conditions_of_the_host_and_malformed_ones_are_refused() {
+    for (type_, reason) in [("Stalled", "X"), ("not ok", "X"), ("Ok", "has space")] {
+        let mut world = world(vec![]);
+        world.desired.conditions = vec![crate::Condition {
+            type_: type_.into(),
+            status: crate::ConditionStatus::True,
+            reason: reason.into(),
+            message: String::new(),
+        }];
+        assert_eq!(world.plan().unwrap_err().reason(), "AnswerMalformed", "{type_} {reason}");
+    }
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn any_child()(kind in prop_oneof!["ConfigMap", "DaemonSet", "Secret"], name in "[a-d]", value in "[xy]", stage in 0_u32..3) -> Child {
+            Child { stage, ..child(&kind, &name, json!({"data": {"k": value}})) }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_accepted_answer_converges_and_touches_granted_kinds_only(
+            before in prop::collection::vec(any_child(), 0..6),
+            after in prop::collection::vec(any_child(), 0..6),
+        ) {
+            let mut world = world(before);
+            for answer in [None, Some(after)] {
+                if let Some(answer) = answer { world.desired.children = answer; }
+                for round in 0..8 {
+                    let Ok(plan) = world.plan() else { return Ok(()) };
+                    for step in plan.steps.iter().chain(&plan.prune) {
+                        prop_assert!(step.identity.kind != "Secret");
+                    }
+                    if !plan.writes() && plan.record.is_none() && plan.shrink.is_none() { break; }
+                    prop_assert!(round < 7, "no fix point: {plan}");
+                    world.carry_out(&plan);
+                }
+            }
+        }
+
+        #[test]
+        fn the_order_of_children_in_an_answer_does_not_matter(children in prop::collection::vec(any_child(), 0..6)) {
+            let mut reversed = children.clone();
+            reversed.reverse();
+            prop_assert_eq!(world(children).plan().ok(), world(reversed).plan().ok());
+        }
+    }
+}
