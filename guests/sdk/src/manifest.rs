@@ -1,0 +1,188 @@
+//! A builder for the manifest that starts from what the parent type knows.
+
+use kube::Resource;
+use operator_contract::{
+    Budgets, CONTRACT_VERSION, Codec, Grants, HttpRule, KindRule, Manifest, NamespaceRule, ObjectRule, Operation,
+    ParentKind, PartialRule, Phase, PodRule, Scope, WebhookRule,
+};
+
+use crate::Parent;
+
+/// The manifest of a module that serves `P`: kind, plural, scope and CRD come from its `CustomResource` derive. `name` is a
+/// DNS label of at most 40 characters, `version` the module's own, usually `env!("CARGO_PKG_VERSION")`.
+pub fn module<P: Parent>(name: &str, version: &str) -> ManifestBuilder {
+    let manifest = Manifest {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        description: String::new(),
+        contract: CONTRACT_VERSION.to_owned(),
+        codec: Codec::Json1,
+        kinds: Vec::new(),
+        webhooks: Vec::new(),
+        grants: Grants::default(),
+        budgets: Budgets::default(),
+        now_granularity: None,
+        finalizer: false,
+    };
+    ManifestBuilder { manifest }.serves::<P>()
+}
+
+/// Asks for what a module needs. What is not asked for is denied.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ManifestBuilder {
+    manifest: Manifest,
+}
+
+impl ManifestBuilder {
+    /// One sentence for people.
+    pub fn description(mut self, description: &str) -> Self {
+        description.clone_into(&mut self.manifest.description);
+        self
+    }
+
+    /// One more kind, such as another version of the same.
+    pub fn serves<P: Parent>(mut self) -> Self {
+        let crd = P::crd();
+        let scope = if crd.spec.scope == "Cluster" { Scope::Cluster } else { Scope::Namespaced };
+        self.manifest.kinds.push(ParentKind {
+            api_version: P::api_version(&()).into_owned(),
+            kind: P::kind(&()).into_owned(),
+            plural: P::plural(&()).into_owned(),
+            scope,
+            // The CRD is made of strings, numbers and lists: it is always a JSON value.
+            crd: serde_json::to_value(crd).unwrap_or_default(),
+        });
+        self
+    }
+
+    /// Another CRD for the last kind, where the derive cannot say everything.
+    pub fn crd(mut self, crd: serde_json::Value) -> Self {
+        if let Some(kind) = self.manifest.kinds.last_mut() {
+            kind.crd = crd;
+        }
+        self
+    }
+
+    /// Children of kind `K`: created, changed and pruned for the module.
+    pub fn owns<K: Resource<DynamicType = ()>>(mut self, namespaces: NamespaceRule) -> Self {
+        self.manifest.grants.children.push(kind_rule::<K>(namespaces));
+        self
+    }
+
+    /// Labels on objects of kind `K` that the module does not own. A key that ends in `*` covers all that start so.
+    pub fn labels<K: Resource<DynamicType = ()>>(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.partial_rule::<K>().labels.extend(keys.into_iter().map(Into::into));
+        self
+    }
+
+    /// Annotations on objects of kind `K` that the module does not own.
+    pub fn annotations<K: Resource<DynamicType = ()>>(
+        mut self,
+        keys: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.partial_rule::<K>().annotations.extend(keys.into_iter().map(Into::into));
+        self
+    }
+
+    /// Object queries about kind `K`, reduced to these dotted paths; whole objects when there are none.
+    pub fn reads<K: Resource<DynamicType = ()>>(
+        mut self,
+        namespaces: NamespaceRule,
+        fields: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        self.manifest.grants.objects.push(ObjectRule {
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+            namespaces,
+            fields: fields.into_iter().map(Into::into).collect(),
+        });
+        self
+    }
+
+    /// Queries about log lines of pods.
+    pub fn pod_logs(mut self, pods: PodRule) -> Self {
+        self.manifest.grants.pod_logs.push(pods);
+        self
+    }
+
+    /// Queries that run a command in pods.
+    pub fn commands(mut self, pods: PodRule) -> Self {
+        self.manifest.grants.commands.push(pods);
+        self
+    }
+
+    /// HTTP queries and actions.
+    pub fn http(mut self, servers: HttpRule) -> Self {
+        self.manifest.grants.http.push(servers);
+        self
+    }
+
+    /// Actions that delete objects of kind `K`.
+    pub fn deletes<K: Resource<DynamicType = ()>>(mut self, namespaces: NamespaceRule) -> Self {
+        self.manifest.grants.delete.push(kind_rule::<K>(namespaces));
+        self
+    }
+
+    /// Calls `default` when objects of the last kind are created or changed. `name` is the webhook's, such as `mlas.kb.io`.
+    pub fn webhook_mutate(self, name: &str, path: &str) -> Self {
+        self.webhook(name, path, Phase::Mutate, &[Operation::Create, Operation::Update])
+    }
+
+    /// Calls `validate` when objects of the last kind are created or changed.
+    pub fn webhook_validate(self, name: &str, path: &str) -> Self {
+        self.webhook(name, path, Phase::Validate, &[Operation::Create, Operation::Update])
+    }
+
+    /// A webhook about the last kind with operations of its own.
+    pub fn webhook(mut self, name: &str, path: &str, phase: Phase, operations: &[Operation]) -> Self {
+        let kind = self.manifest.kinds.last().map(|kind| kind.kind.clone()).unwrap_or_default();
+        self.manifest.webhooks.push(WebhookRule {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            kind,
+            phase,
+            operations: operations.to_vec(),
+        });
+        self
+    }
+
+    /// Gives the module `snapshot.now`, cut to so many seconds. Coarse is cheap: a changed time is a changed input.
+    pub fn now_granularity(mut self, seconds: u32) -> Self {
+        self.manifest.now_granularity = Some(seconds);
+        self
+    }
+
+    /// Puts a finalizer on parents, so that the module sees their deletion.
+    pub fn finalizer(mut self) -> Self {
+        self.manifest.finalizer = true;
+        self
+    }
+
+    /// What one call may use, where the host's defaults do not fit.
+    pub fn budgets(mut self, budgets: Budgets) -> Self {
+        self.manifest.budgets = budgets;
+        self
+    }
+
+    /// The manifest.
+    pub fn build(self) -> Manifest {
+        self.manifest
+    }
+
+    fn partial_rule<K: Resource<DynamicType = ()>>(&mut self) -> &mut PartialRule {
+        let (api_version, kind) = (K::api_version(&()).into_owned(), K::kind(&()).into_owned());
+        let rules = &mut self.manifest.grants.partials;
+        let at =
+            rules.iter().position(|rule| rule.kind == kind && rule.api_version == api_version).unwrap_or_else(|| {
+                rules.push(PartialRule { api_version, kind, labels: Vec::new(), annotations: Vec::new() });
+                rules.len() - 1
+            });
+        #[expect(clippy::indexing_slicing, reason = "the position was found or made just above")]
+        &mut rules[at]
+    }
+}
+
+fn kind_rule<K: Resource<DynamicType = ()>>(namespaces: NamespaceRule) -> KindRule {
+    KindRule { api_version: K::api_version(&()).into_owned(), kind: K::kind(&()).into_owned(), namespaces }
+}
