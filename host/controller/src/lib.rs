@@ -13,6 +13,7 @@ mod ports;
 mod reconcile;
 mod report;
 
+pub use apply::Written;
 pub use error::Error;
 pub use ports::{Cache, Clock, Outside};
 pub use reconcile::{Context, Outcome, reconcile};

@@ -16,6 +16,7 @@ mod module;
 mod object;
 pub mod patch;
 pub mod plan;
+mod project;
 mod query;
 pub mod readiness;
 mod rejection;
@@ -33,6 +34,7 @@ pub use module::{BoxFuture, Generation, Module};
 pub use object::{Document, DocumentError, Identity, Metadata, ObjectRef, Owner};
 pub use operator_contract as contract;
 pub use plan::Plan;
+pub use project::project;
 pub use query::{
     Answer, CommandQuery, CommandResult, Finding, HeaderValue, HttpRequest, HttpResponse, ObjectQuery, PodLogQuery,
     Query, QueryFailure, Question, SecretKey, Trust,

@@ -1,0 +1,127 @@
+//! Requests to the API server as bytes: no typed object, so nothing is lost or added on the way.
+
+use bytes::Bytes;
+use http::{Method, Request, header::CONTENT_TYPE};
+use http_body_util::{BodyExt, Limited};
+use kube::client::Body;
+use operator_core::{Document, ObjectRef};
+use serde::Deserialize;
+
+use crate::{Cache, Error};
+
+/// Largest answer that is read, in bytes.
+const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
+
+/// Sends requests for one field manager.
+pub(crate) struct Api<'a> {
+    client: &'a kube::Client,
+    cache: &'a dyn Cache,
+}
+
+/// The parts of a Kubernetes `Status` that an error shows.
+#[derive(Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl<'a> Api<'a> {
+    pub(crate) fn new(client: &'a kube::Client, cache: &'a dyn Cache) -> Self {
+        Self { client, cache }
+    }
+
+    /// Server-side apply, forced: what a module wants wins, and a test shows which manager lost.
+    pub(crate) async fn apply(
+        &self,
+        identity: &ObjectRef,
+        subresource: Option<&str>,
+        manager: &str,
+        document: &Document,
+    ) -> Result<(), Error> {
+        let query = format!("fieldManager={manager}&force=true");
+        let path = self.path(identity, Some(&identity.name), subresource, &query)?;
+        self.send("apply", identity, Method::PATCH, path, "application/apply-patch+yaml", document.to_bytes()).await
+    }
+
+    /// Deletes exactly this object; gone already is fine.
+    pub(crate) async fn delete(&self, identity: &ObjectRef, uid: Option<&str>) -> Result<(), Error> {
+        let preconditions = uid.map(|uid| serde_json::json!({"uid": uid}));
+        let options = serde_json::json!({
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": preconditions,
+        });
+        let path = self.path(identity, Some(&identity.name), None, "")?;
+        let body = Document::from_value(&options).to_bytes();
+        match self.send("delete", identity, Method::DELETE, path, "application/json", body).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            // Another object of this name was made meanwhile: not the one that was to go.
+            Err(Error::Refused { code: 409, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Creates an object; one that exists already is fine.
+    pub(crate) async fn create(&self, identity: &ObjectRef, manager: &str, document: &Document) -> Result<(), Error> {
+        let path = self.path(identity, None, None, &format!("fieldManager={manager}"))?;
+        match self.send("create", identity, Method::POST, path, "application/json", document.to_bytes()).await {
+            Err(Error::Refused { code: 409, .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn path(
+        &self,
+        identity: &ObjectRef,
+        name: Option<&str>,
+        subresource: Option<&str>,
+        query: &str,
+    ) -> Result<String, Error> {
+        let ObjectRef { api_version, kind, namespace, .. } = identity;
+        let Some((plural, namespaced)) = self.cache.resource(api_version, kind) else {
+            return Err(Error::NotServed { api_version: api_version.clone(), kind: kind.clone() });
+        };
+        let root = if api_version.contains('/') { "apis" } else { "api" };
+        let mut path = format!("/{root}/{api_version}");
+        if let (true, Some(namespace)) = (namespaced, namespace) {
+            path.push_str(&format!("/namespaces/{namespace}"));
+        }
+        path.push_str(&format!("/{plural}"));
+        for part in name.into_iter().chain(subresource) {
+            path.push_str(&format!("/{part}"));
+        }
+        if !query.is_empty() {
+            path.push_str(&format!("?{query}"));
+        }
+        Ok(path)
+    }
+
+    async fn send(
+        &self,
+        verb: &'static str,
+        identity: &ObjectRef,
+        method: Method,
+        path: String,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<(), Error> {
+        let unreachable = |source| Error::Unreachable { verb, identity: identity.clone(), source };
+        let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, content_type);
+        let request = request.body(Body::from(body.to_vec())).map_err(|e| unreachable(e.into()))?;
+        let response = self.client.send(request).await.map_err(|e| unreachable(e.into()))?;
+        let (head, body) = response.into_parts();
+        if head.status.is_success() {
+            return Ok(());
+        }
+        let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(unreachable)?.to_bytes();
+        // An answer that is no Status (a proxy's page) may hold anything: its text is not shown.
+        let status: Status = serde_json::from_slice(&body).unwrap_or_default();
+        Err(Error::Refused {
+            verb,
+            identity: identity.clone(),
+            code: head.status.as_u16(),
+            reason: status.reason,
+            message: status.message,
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! Why a reconcile could not be carried through. Always worth another try, with back-off.
+
+use operator_core::ObjectRef;
+
+/// Why a reconcile could not be carried through.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server answered with an error.
+    #[error("{verb} {identity} was refused with {code} {reason}: {message}")]
+    Refused {
+        /// What was tried.
+        verb: &'static str,
+        /// On which object.
+        identity: ObjectRef,
+        /// HTTP status code.
+        code: u16,
+        /// Kubernetes' reason, such as `Conflict`.
+        reason: String,
+        /// The server's text.
+        message: String,
+    },
+    /// The API server did not answer, or with something that is no answer.
+    #[error("{verb} {identity} did not get through; check the connection to the API server")]
+    Unreachable {
+        /// What was tried.
+        verb: &'static str,
+        /// On which object.
+        identity: ObjectRef,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The API server does not serve a kind.
+    #[error("the API server does not serve {api_version} {kind}; install its CustomResourceDefinition")]
+    NotServed {
+        /// Group and version.
+        api_version: String,
+        /// Kind.
+        kind: String,
+    },
+    /// The first list of a kind is not complete.
+    #[error("the cache of {api_version} {kind} is not complete yet; nothing is reconciled before it is")]
+    NotSynced {
+        /// Group and version.
+        api_version: String,
+        /// Kind.
+        kind: String,
+    },
+    /// The parent cannot be read.
+    #[error("{identity} cannot be read: it is no Kubernetes object in JSON")]
+    Unreadable {
+        /// Which object.
+        identity: ObjectRef,
+        /// Where and why.
+        #[source]
+        source: operator_core::DocumentError,
+    },
+}
+
+impl Error {
+    /// The reason as one word of a closed set: metric label, log field.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "ApiRefused",
+            Self::Unreachable { .. } => "ApiUnreachable",
+            Self::NotServed { .. } => "KindNotServed",
+            Self::NotSynced { .. } => "CacheNotSynced",
+            Self::Unreadable { .. } => "ObjectUnreadable",
+        }
+    }
+
+    /// Whether the server said that the request itself is wrong, so that the same request fails again.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Refused { code: 400 | 422, .. })
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+}

@@ -1,0 +1,170 @@
+//! From caches to a snapshot. Reads only.
+
+use std::collections::BTreeMap;
+
+use operator_core::{
+    Answer, Desired, Document, Finding, Identity, ObjectQuery, ObjectRef, Observed, Query, QueryFailure, Question, Snapshot,
+    contract::Manifest, grants, grants::Place, inventory, plan, project,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{Cache, Context, Error};
+
+/// What is known of one parent before its module runs.
+pub(crate) struct Observation {
+    pub(crate) parent: Identity,
+    pub(crate) document: Document,
+    pub(crate) members: Vec<Observed>,
+    pub(crate) held: Vec<Observed>,
+    /// The parent's `spec.namespace`, or else the operator's own.
+    pub(crate) target: String,
+    pub(crate) finalizing: bool,
+}
+
+/// Reads the parent and what belongs to it; none when the parent does not exist (any more).
+pub(crate) fn observe(ctx: &Context, manifest: &Manifest, parent: &ObjectRef) -> Result<Option<Observation>, Error> {
+    let cache = &*ctx.cache;
+    synced(cache, manifest, parent)?;
+    let Some(document) = cache.get(parent) else { return Ok(None) };
+    let unreadable = |source| Error::Unreadable { identity: parent.clone(), source };
+    let identity = document.identity().map_err(unreadable)?;
+    let target = target(&document).unwrap_or_else(|| ctx.namespace.clone());
+    let label = [(inventory::PART_OF.to_owned(), inventory::id(parent))];
+    let mut members: Vec<Observed> = manifest
+        .grants
+        .children
+        .iter()
+        .flat_map(|rule| cache.list(&rule.api_version, &rule.kind, None, &label))
+        .collect();
+    members.sort_by(|a, b| a.identity.cmp(&b.identity));
+    members.dedup_by(|a, b| a.identity == b.identity);
+    let finalizing = identity.metadata.deletion_timestamp.is_some();
+    let held = held(cache, manifest, parent);
+    Ok(Some(Observation { parent: identity, document, members, held, target, finalizing }))
+}
+
+/// Nothing is decided while a cache is incomplete: what is not seen would be made twice, or pruned.
+fn synced(cache: &dyn Cache, manifest: &Manifest, parent: &ObjectRef) -> Result<(), Error> {
+    let grants = &manifest.grants;
+    let kinds = [(&parent.api_version, &parent.kind)]
+        .into_iter()
+        .chain(grants.children.iter().map(|rule| (&rule.api_version, &rule.kind)))
+        .chain(grants.partials.iter().map(|rule| (&rule.api_version, &rule.kind)))
+        .chain(grants.objects.iter().map(|rule| (&rule.api_version, &rule.kind)));
+    for (api_version, kind) in kinds {
+        if !cache.synced(api_version, kind) {
+            return Err(Error::NotSynced { api_version: api_version.clone(), kind: kind.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn target(document: &Document) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Parent {
+        spec: Option<Spec>,
+    }
+    #[derive(Deserialize)]
+    struct Spec {
+        namespace: Option<String>,
+    }
+    let parent: Parent = serde_json::from_slice(document.bytes()).ok()?;
+    parent.spec?.namespace.filter(|namespace| !namespace.is_empty())
+}
+
+/// The objects on which this parent holds fields, told by the field manager.
+fn held(cache: &dyn Cache, manifest: &Manifest, parent: &ObjectRef) -> Vec<Observed> {
+    #[derive(Deserialize)]
+    struct Object {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        #[serde(default)]
+        managed_fields: Vec<Manager>,
+    }
+    #[derive(Deserialize)]
+    struct Manager {
+        #[serde(default)]
+        manager: String,
+    }
+    let manager = plan::partial_manager(&manifest.name, parent);
+    let holds = |observed: &Observed| {
+        let object: Result<Object, _> = serde_json::from_slice(observed.document.bytes());
+        object.is_ok_and(|object| object.metadata.managed_fields.iter().any(|entry| entry.manager == manager))
+    };
+    let mut kinds: Vec<_> = manifest.grants.partials.iter().map(|rule| (&rule.api_version, &rule.kind)).collect();
+    kinds.dedup();
+    kinds.into_iter().flat_map(|(api_version, kind)| cache.list(api_version, kind, None, &[])).filter(holds).collect()
+}
+
+impl Observation {
+    /// What `Parent` and `Target` mean in grants.
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { parent: self.parent.metadata.namespace.as_deref(), target: &self.target }
+    }
+
+    /// The snapshot that the module sees.
+    pub(crate) fn snapshot(&self, ctx: &Context, manifest: &Manifest, answers: Vec<Answer>) -> Snapshot {
+        let now = manifest.now_granularity.map(|granularity| {
+            let now = ctx.clock.now();
+            now - now.rem_euclid(i64::from(granularity.max(1)))
+        });
+        Snapshot {
+            parent: self.document.clone(),
+            children: self.members.clone(),
+            answers,
+            settings: ctx.settings.clone(),
+            finalizing: self.finalizing,
+            api_versions: ctx.cache.api_versions(),
+            now,
+        }
+    }
+}
+
+/// The latest outcome of each query, ordered by id. What is not granted is denied here, before it is asked.
+pub(crate) fn answers(ctx: &Context, observation: &Observation, parent: &ObjectRef, queries: &[Query]) -> Vec<Answer> {
+    let answer = |query: &Query| {
+        let (outcome, asked_at) = match grants::question(&ctx.grants, &query.question, observation.place()) {
+            Err(ungranted) => (Err(QueryFailure::Denied(ungranted.to_string())), None),
+            Ok(()) => match &query.question {
+                Question::Objects(objects) => (find(&*ctx.cache, objects), None),
+                _ => ctx.outside.find(parent, query),
+            },
+        };
+        Answer { id: query.id.clone(), outcome, asked_at }
+    };
+    let mut answers: Vec<Answer> = queries.iter().map(answer).collect();
+    answers.sort_by(|a, b| a.id.cmp(&b.id));
+    answers
+}
+
+fn find(cache: &dyn Cache, query: &ObjectQuery) -> Result<Finding, QueryFailure> {
+    if cache.resource(&query.api_version, &query.kind).is_none() {
+        return Err(QueryFailure::NotFound(format!("the kind {} {}", query.api_version, query.kind)));
+    }
+    let listed = cache.list(&query.api_version, &query.kind, query.namespace.as_deref(), &query.labels);
+    let mut found = Vec::with_capacity(listed.len());
+    for object in listed.into_iter().filter(|o| query.name.as_ref().is_none_or(|name| *name == o.identity.name)) {
+        // An object that cannot be read is left out of the answer, not the other way round.
+        if let Ok(document) = project(&object.document, &query.fields) {
+            found.push(Observed { identity: object.identity, document });
+        }
+    }
+    Ok(Finding::Objects(found))
+}
+
+/// The objects that an answer names, as far as they exist.
+pub(crate) fn existing(cache: &dyn Cache, desired: &Desired) -> BTreeMap<ObjectRef, Document> {
+    let children = desired.children.iter().map(|child| &child.identity);
+    let partials = desired.partials.iter().map(|partial| &partial.identity);
+    children.chain(partials).filter_map(|identity| Some((identity.clone(), cache.get(identity)?))).collect()
+}
+
+/// The parent as a tree, for its status.
+pub(crate) fn parent_value(observation: &Observation) -> Result<Value, Error> {
+    let identity = observation.parent.object_ref();
+    observation.document.to_value().map_err(|source| Error::Unreadable { identity, source })
+}

@@ -1,0 +1,289 @@
+//! The pipeline: observe → compute → plan → apply → report. Nothing else knows the order.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use operator_core::{
+    Answer, Desired, Document, Event, Failure, FailureKind, Generation, Module, ObjectRef, Plan, Query, Sample, Serving,
+    contract::Grants,
+    grants,
+    plan::{self, plan as decide},
+    status::Progress,
+};
+use tracing::{Instrument, debug, info_span, warn};
+
+use crate::{
+    Cache, Clock, Error, Outside,
+    apply::{self, Written},
+    observe::{self, Observation},
+    report,
+};
+
+/// How often a module may ask again within one reconcile before its questions must have settled.
+const QUERY_ROUNDS: usize = 5;
+
+/// Everything that reconciles of one module share.
+pub struct Context {
+    /// Where writes go.
+    pub client: kube::Client,
+    /// What is known of the cluster.
+    pub cache: Arc<dyn Cache>,
+    /// Logs, commands and servers.
+    pub outside: Arc<dyn Outside>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The module.
+    pub module: Arc<Serving>,
+    /// What the module may do.
+    pub grants: Grants,
+    /// Its settings.
+    pub settings: Document,
+    /// The operator's own namespace.
+    pub namespace: String,
+    memory: Mutex<HashMap<ObjectRef, Memory>>,
+}
+
+/// What is remembered of one parent between reconciles. Losing it costs one more call, never a decision.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    queries: Vec<Query>,
+    acted: Vec<Answer>,
+    events: Vec<Event>,
+}
+
+/// What one reconcile did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which version of the module answered.
+    pub generation: Generation,
+    /// What was decided; none when the module gave no answer, or the answer was refused.
+    pub plan: Option<Plan>,
+    /// How it stands.
+    pub progress: Progress,
+    /// What was written to objects.
+    pub written: Vec<Written>,
+    /// Whether the status was written.
+    pub reported: bool,
+    /// Events that were published.
+    pub events: Vec<Event>,
+    /// Metric samples of the answer.
+    pub samples: Vec<Sample>,
+    /// Whether the parent exists. When it does not, nothing was done.
+    pub exists: bool,
+    /// Seconds after which the module wants to be called again.
+    pub requeue: Option<u32>,
+}
+
+impl Context {
+    /// A context with nothing remembered.
+    #[expect(clippy::too_many_arguments, reason = "a plain list of what a reconcile needs; a builder would only rename it")]
+    pub fn new(
+        client: kube::Client,
+        cache: Arc<dyn Cache>,
+        outside: Arc<dyn Outside>,
+        clock: Arc<dyn Clock>,
+        module: Arc<Serving>,
+        grants: Grants,
+        settings: Document,
+        namespace: String,
+    ) -> Self {
+        Self { client, cache, outside, clock, module, grants, settings, namespace, memory: Mutex::default() }
+    }
+
+    fn recall(&self, parent: &ObjectRef) -> Memory {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).get(parent).cloned().unwrap_or_default()
+    }
+
+    fn remember(&self, parent: &ObjectRef, memory: Memory) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).insert(parent.clone(), memory);
+    }
+
+    fn forget(&self, parent: &ObjectRef) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(parent);
+    }
+}
+
+/// Brings what belongs to one parent one step closer to what its module wants.
+///
+/// The reason for the call is not an argument: the outcome depends on what is, not on what happened.
+///
+/// # Errors
+/// When the API server cannot be read or written. The caller tries again with back-off; a failing module or a refused answer
+/// is no error here but an [`Outcome`] and a condition on the parent.
+pub async fn reconcile(ctx: &Context, parent: &ObjectRef) -> Result<Outcome, Error> {
+    let module = ctx.module.current();
+    let span = info_span!("reconcile", module = %module.generation(), object = %parent);
+    run(ctx, &*module, parent).instrument(span).await
+}
+
+async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<Outcome, Error> {
+    let manifest = module.manifest();
+    let Some(observation) = observe::observe(ctx, manifest, parent)? else {
+        ctx.forget(parent);
+        return Ok(outcome(module, Progress::Done, false));
+    };
+    // A parent that is being deleted and carries no finalizer of ours is none of our business any more.
+    let finalizer = plan::finalizer(&manifest.name);
+    if observation.finalizing && !observation.parent.metadata.finalizers.contains(&finalizer) {
+        return Ok(outcome(module, Progress::Done, true));
+    }
+    let desired = match compute(ctx, module, &observation, parent).await {
+        Ok(desired) => desired,
+        Err(failure) => return refuse(ctx, module, &observation, None, Progress::of_failure(&failure)).await,
+    };
+    let existing = observe::existing(&*ctx.cache, &desired);
+    let input = plan::Input {
+        module: &manifest.name,
+        grants: &ctx.grants,
+        finalizer: manifest.finalizer,
+        place: observation.place(),
+        parent: &observation.parent,
+        finalizing: observation.finalizing,
+        members: &observation.members,
+        existing: &existing,
+        held: &observation.held,
+        desired: &desired,
+    };
+    match decide(input) {
+        Ok(plan) => carry_out(ctx, module, &observation, desired, plan).await,
+        Err(rejection) => {
+            let progress = Progress::of_rejection(&manifest.name, &rejection);
+            refuse(ctx, module, &observation, None, progress).await
+        }
+    }
+}
+
+/// Calls the module until its questions settle, starting from what it asked last time.
+async fn compute(
+    ctx: &Context,
+    module: &dyn Module,
+    observation: &Observation,
+    parent: &ObjectRef,
+) -> Result<Desired, Failure> {
+    let Memory { mut queries, acted, .. } = ctx.recall(parent);
+    for _ in 0..QUERY_ROUNDS {
+        let mut answers = observe::answers(ctx, observation, parent, &queries);
+        answers.extend(acted.iter().cloned());
+        answers.sort_by(|a, b| a.id.cmp(&b.id));
+        let desired = module.reconcile(observation.snapshot(ctx, module.manifest(), answers)).await?;
+        if desired.queries == queries {
+            return Ok(desired);
+        }
+        queries.clone_from(&desired.queries);
+        let memory = ctx.recall(parent);
+        ctx.remember(parent, Memory { queries: queries.clone(), ..memory });
+    }
+    let why = format!("they still change after {QUERY_ROUNDS} rounds; make them depend on stable facts");
+    let kind = FailureKind::InvalidAnswer { place: "queries".into(), why };
+    Err(Failure { module: module.generation().clone(), function: "reconcile", kind })
+}
+
+async fn carry_out(
+    ctx: &Context,
+    module: &dyn Module,
+    observation: &Observation,
+    desired: Desired,
+    plan: Plan,
+) -> Result<Outcome, Error> {
+    let name = &module.manifest().name;
+    let parent = observation.parent.object_ref();
+    let written = match apply::apply(ctx, name, &plan).await {
+        Ok(written) => written,
+        Err(error) if error.is_invalid() => {
+            // The server will refuse the same request again: somebody must change the object or the module first.
+            let progress = Progress::Stalled { reason: "ApplyRefused", message: error.to_string() };
+            return refuse(ctx, module, observation, Some(&desired), progress).await;
+        }
+        Err(error) => return Err(error),
+    };
+    act(ctx, observation, &parent, &desired).await;
+    let mut progress = Progress::of_plan(&plan);
+    if let (Progress::Done, true) = (&progress, observation.finalizing) {
+        progress = Progress::Waiting(vec!["the object is being deleted".into()]);
+    }
+    let released = written.iter().any(|w| w.verb == "release");
+    let reported = if released {
+        ctx.forget(&parent);
+        false
+    } else {
+        report::report(ctx, name, observation, desired.status.as_ref(), &desired.conditions, &progress).await?
+    };
+    let events = publish(ctx, module, observation, &parent, desired.events).await;
+    debug!(writes = written.len(), reported, "reconciled");
+    Ok(Outcome {
+        plan: Some(plan),
+        written,
+        reported,
+        events,
+        samples: desired.samples,
+        requeue: desired.requeue,
+        ..outcome(module, progress, true)
+    })
+}
+
+/// Reports why nothing is applied. The parent keeps what it has.
+async fn refuse(
+    ctx: &Context,
+    module: &dyn Module,
+    observation: &Observation,
+    desired: Option<&Desired>,
+    progress: Progress,
+) -> Result<Outcome, Error> {
+    if let Progress::Stalled { reason, message } = &progress {
+        warn!(reason, message, "nothing was applied");
+    }
+    let (status, conditions) = desired.map_or((None, &[][..]), |d| (d.status.as_ref(), &d.conditions[..]));
+    let name = &module.manifest().name;
+    let reported = report::report(ctx, name, observation, status, conditions, &progress).await?;
+    Ok(Outcome { reported, ..outcome(module, progress, true) })
+}
+
+fn outcome(module: &dyn Module, progress: Progress, exists: bool) -> Outcome {
+    Outcome {
+        generation: module.generation().clone(),
+        plan: None,
+        progress,
+        written: Vec::new(),
+        reported: false,
+        events: Vec::new(),
+        samples: Vec::new(),
+        exists,
+        requeue: None,
+    }
+}
+
+/// Does the actions of an answer and keeps their outcomes for the next snapshot.
+async fn act(ctx: &Context, observation: &Observation, parent: &ObjectRef, desired: &Desired) {
+    let mut acted = Vec::with_capacity(desired.actions.len());
+    for action in &desired.actions {
+        let outcome = match grants::deed(&ctx.grants, &action.deed, observation.place()) {
+            Ok(()) => ctx.outside.act(parent, action).await,
+            Err(ungranted) => Err(operator_core::QueryFailure::Denied(ungranted.to_string())),
+        };
+        acted.push(Answer { id: action.id.clone(), outcome, asked_at: Some(ctx.clock.now()) });
+    }
+    let memory = ctx.recall(parent);
+    ctx.remember(parent, Memory { acted, ..memory });
+}
+
+/// Publishes the events that the previous answer did not have. A lost event is logged, never a failed reconcile.
+async fn publish(
+    ctx: &Context,
+    module: &dyn Module,
+    observation: &Observation,
+    parent: &ObjectRef,
+    events: Vec<Event>,
+) -> Vec<Event> {
+    let memory = ctx.recall(parent);
+    let fresh: Vec<Event> = events.iter().filter(|event| !memory.events.contains(event)).cloned().collect();
+    for event in &fresh {
+        let uid = &observation.parent.metadata.uid;
+        if let Err(error) = report::publish(ctx, &module.manifest().name, parent, uid, event).await {
+            warn!(%error, reason = event.reason, "an event was lost");
+        }
+    }
+    ctx.remember(parent, Memory { events, ..memory });
+    fresh
+}

@@ -1,0 +1,88 @@
+//! Tells how it went: status, conditions and events.
+
+use k8s_openapi::jiff::Timestamp;
+use operator_core::{Condition, Document, Event, EventType, ObjectRef, plan, status, status::Progress};
+use serde_json::{Value, json};
+
+use crate::{Context, Error, api::Api, observe::Observation, observe::parent_value};
+
+/// Writes the parent's status when it differs from what the parent shows; tells whether it did.
+pub(crate) async fn report(
+    ctx: &Context,
+    module: &str,
+    observation: &Observation,
+    answer: Option<&Document>,
+    conditions: &[Condition],
+    progress: &Progress,
+) -> Result<bool, Error> {
+    let identity = observation.parent.object_ref();
+    let parent = parent_value(observation)?;
+    let conditions = status::conditions(conditions, progress);
+    let Some(next) = status::next(&parent, answer, &conditions, &time(ctx.clock.now())) else { return Ok(false) };
+    let mut metadata = json!({"name": identity.name});
+    if let (Some(map), Some(namespace)) = (metadata.as_object_mut(), &identity.namespace) {
+        map.insert("namespace".into(), namespace.clone().into());
+    }
+    let document =
+        json!({"apiVersion": identity.api_version, "kind": identity.kind, "metadata": metadata, "status": next});
+    let api = Api::new(&ctx.client, &*ctx.cache);
+    let manager = plan::status_manager(module);
+    match api.apply(&identity, Some("status"), &manager, &Document::from_value(&document)).await {
+        // The parent went while its last status was computed.
+        Err(error) if error.is_not_found() => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// Seconds since 1970 as Kubernetes writes time.
+fn time(seconds: i64) -> String {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
+}
+
+/// Publishes one event. Its name is a hash of what it says and when, so that a retry makes no second one, and short enough
+/// for any parent.
+pub(crate) async fn publish(
+    ctx: &Context,
+    module: &str,
+    parent: &ObjectRef,
+    uid: &str,
+    event: &Event,
+) -> Result<(), Error> {
+    let regarding = event.regarding.as_ref().unwrap_or(parent);
+    let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".into());
+    let now = ctx.clock.now();
+    let seed = format!("{uid}/{regarding}/{}/{}/{now}", event.reason, event.message);
+    let stem: String = regarding.name.chars().take(200).collect();
+    let name = format!("{stem}.{:016x}", fingerprint(seed.as_bytes()));
+    let mut reference = json!({"apiVersion": regarding.api_version, "kind": regarding.kind, "name": regarding.name});
+    if let Some(map) = reference.as_object_mut() {
+        if let Some(namespace) = &regarding.namespace {
+            map.insert("namespace".into(), namespace.clone().into());
+        }
+        if regarding == parent {
+            map.insert("uid".into(), uid.into());
+        }
+    }
+    let document: Value = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": if event.type_ == EventType::Normal { "Normal" } else { "Warning" },
+        "reason": cut(&event.reason, 128), "action": cut(&event.action, 128), "note": cut(&event.message, 1024),
+        "regarding": reference,
+        "reportingController": "operator.scone.cloud", "reportingInstance": cut(module, 128),
+        "eventTime": format!("{}.000000Z", time(now).trim_end_matches('Z')),
+    });
+    let identity = ObjectRef::namespaced("events.k8s.io/v1", "Event", &namespace, &name);
+    Api::new(&ctx.client, &*ctx.cache).create(&identity, &plan::manager(module), &Document::from_value(&document)).await
+}
+
+/// FNV-1a, 64 bit: names only, nothing rests on it.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// At most so many bytes, cut between characters.
+fn cut(text: &str, limit: usize) -> String {
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default().to_owned()
+}
