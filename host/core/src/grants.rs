@@ -228,3 +228,152 @@ pub fn missing(granted: &Grants, asked: &Grants) -> Vec<String> {
     ]
     .concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use operator_contract::{ObjectRule, PartialRule};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{CommandQuery, PodLogQuery, Trust};
+
+    const PLACE: Place<'static> = Place { parent: Some("team"), target: "sys" };
+
+    fn of_kind(namespaces: NamespaceRule) -> Grants {
+        let rule = KindRule { api_version: "v1".into(), kind: "Secret".into(), namespaces };
+        Grants { children: vec![rule.clone()], delete: vec![rule], ..Grants::default() }
+    }
+
+    fn secret(namespace: &str) -> ObjectRef {
+        ObjectRef::namespaced("v1", "Secret", namespace, "s")
+    }
+
+    #[test]
+    fn each_namespace_rule_covers_its_namespaces_and_no_others() {
+        let allowed = |rule: NamespaceRule| {
+            ["team", "sys", "other"].map(|namespace| child(&of_kind(rule.clone()), &secret(namespace), PLACE).is_ok())
+        };
+        assert_eq!(allowed(NamespaceRule::Parent), [true, false, false]);
+        assert_eq!(allowed(NamespaceRule::Target), [false, true, false]);
+        assert_eq!(allowed(NamespaceRule::Named(vec!["other".into()])), [false, false, true]);
+        assert_eq!(allowed(NamespaceRule::All), [true, true, true]);
+    }
+
+    #[test]
+    fn only_a_rule_for_all_covers_cluster_scoped_objects() {
+        let object = ObjectRef::cluster("v1", "Secret", "s");
+        assert!(child(&of_kind(NamespaceRule::Target), &object, PLACE).is_err());
+        assert!(child(&of_kind(NamespaceRule::All), &object, PLACE).is_ok());
+    }
+
+    #[test]
+    fn a_label_grant_with_a_star_covers_its_prefix_and_nothing_else_of_the_object() {
+        let rule = PartialRule {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            labels: vec!["example.org/*".into(), "exact".into()],
+            annotations: vec![],
+        };
+        let grants = Grants { partials: vec![rule], ..Grants::default() };
+        let node = ObjectRef::cluster("v1", "Node", "n");
+        let allowed = |document: Value| partial(&grants, &node, &document).is_ok();
+        assert!(allowed(json!({"metadata": {"labels": {"example.org/ok": "true", "exact": "1"}}})));
+        assert!(!allowed(json!({"metadata": {"labels": {"exactly": "1"}}})));
+        assert!(!allowed(json!({"metadata": {"annotations": {"example.org/ok": "true"}}})));
+        assert!(!allowed(json!({"spec": {"unschedulable": true}})));
+        assert!(!allowed(json!({"metadata": {"labels": null}})));
+    }
+
+    fn objects_query(fields: &[&str]) -> Question {
+        Question::Objects(ObjectQuery {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            namespace: None,
+            name: None,
+            labels: vec![],
+            fields: fields.iter().map(|f| (*f).to_owned()).collect(),
+        })
+    }
+
+    #[test]
+    fn a_query_may_see_granted_fields_and_what_is_below_them() {
+        let rule = ObjectRule {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            namespaces: NamespaceRule::All,
+            fields: vec!["status".into()],
+        };
+        let grants = Grants { objects: vec![rule], ..Grants::default() };
+        let allowed = |fields: &[&str]| question(&grants, &objects_query(fields), PLACE).is_ok();
+        assert!(allowed(&["status.phase"]));
+        assert!(!allowed(&["status.phase", "spec"]));
+        assert!(!allowed(&["statusless"]));
+        assert!(!allowed(&[]), "no fields means the whole object");
+    }
+
+    #[test]
+    fn logs_and_commands_are_granted_by_container_and_program() {
+        let rule = |programs: &[&str]| PodRule {
+            namespaces: NamespaceRule::Target,
+            labels: Default::default(),
+            containers: vec!["main".into()],
+            programs: programs.iter().map(|p| (*p).to_owned()).collect(),
+        };
+        let grants = Grants { pod_logs: vec![rule(&[])], commands: vec![rule(&["probe"])], ..Grants::default() };
+        let log = |namespace: &str, container: &str| {
+            Question::PodLog(PodLogQuery {
+                namespace: namespace.into(),
+                pod: "p".into(),
+                container: container.into(),
+                contains: "x".into(),
+                limit: 1,
+            })
+        };
+        assert!(question(&grants, &log("sys", "main"), PLACE).is_ok());
+        assert!(question(&grants, &log("sys", "other"), PLACE).is_err());
+        assert!(question(&grants, &log("team", "main"), PLACE).is_err());
+        let command = |program: &str| {
+            Question::Command(CommandQuery {
+                namespace: "sys".into(),
+                pod: "p".into(),
+                container: "main".into(),
+                command: vec![program.into(), "arg".into()],
+            })
+        };
+        assert!(question(&grants, &command("probe"), PLACE).is_ok());
+        assert!(question(&grants, &command("sh"), PLACE).is_err());
+    }
+
+    fn request(method: &str, url: &str) -> HttpRequest {
+        HttpRequest { method: method.into(), url: url.into(), headers: vec![], body: vec![], trust: Trust::System }
+    }
+
+    #[test]
+    fn requests_are_granted_by_host_port_and_method() {
+        let rule = HttpRule { host: "*.svc".into(), ports: vec![8081, 443], methods: vec!["GET".into(), "PUT".into()] };
+        let grants = Grants { http: vec![rule], ..Grants::default() };
+        let allowed = |method: &str, url: &str| http(&grants.http, &request(method, url)).is_ok();
+        assert!(allowed("GET", "https://cas.default.svc:8081/v1/version"));
+        assert!(allowed("GET", "https://cas.default.svc/"), "https means port 443");
+        assert!(!allowed("GET", "http://cas.default.svc/"), "http means port 80");
+        assert!(!allowed("DELETE", "https://cas.default.svc:8081/"));
+        assert!(!allowed("GET", "https://cas.default.svc.evil.org:8081/"));
+        assert!(!allowed("GET", "https://x.svc:8081@evil.org:8081/"));
+        assert!(!allowed("GET", "https://evil.org:8081/?a=.svc"));
+    }
+
+    #[test]
+    fn a_query_never_changes_anything() {
+        let rule = HttpRule { host: "*".into(), ports: vec![], methods: vec!["PUT".into()] };
+        let grants = Grants { http: vec![rule], ..Grants::default() };
+        assert!(question(&grants, &Question::Http(request("PUT", "https://a.svc/")), PLACE).is_err());
+        assert!(deed(&grants, &Deed::Http(request("PUT", "https://a.svc/")), PLACE).is_ok());
+    }
+
+    #[test]
+    fn what_is_asked_but_not_granted_is_listed() {
+        let asked = of_kind(NamespaceRule::All);
+        assert!(missing(&asked, &asked).is_empty());
+        assert_eq!(missing(&Grants::default(), &asked).len(), 2);
+    }
+}
