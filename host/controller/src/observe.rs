@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use operator_core::{
-    Answer, Desired, Document, Finding, Identity, ObjectQuery, ObjectRef, Observed, Query, QueryFailure, Question, Snapshot,
-    contract::Manifest, grants, grants::Place, inventory, plan, project,
+    Answer, Desired, Document, Finding, Identity, ObjectQuery, ObjectRef, Observed, Query, QueryFailure, Question,
+    Snapshot, contract::Manifest, grants, grants::Place, inventory, plan, project,
 };
 use serde::Deserialize;
 use serde_json::Value;

@@ -8,7 +8,13 @@ pub trait Cache: Send + Sync {
     fn get(&self, identity: &ObjectRef) -> Option<Document>;
 
     /// All objects of a kind with all these labels, in one namespace or in all, in canonical order.
-    fn list(&self, api_version: &str, kind: &str, namespace: Option<&str>, labels: &[(String, String)]) -> Vec<Observed>;
+    fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        labels: &[(String, String)],
+    ) -> Vec<Observed>;
 
     /// Whether the first list of this kind is complete. Nothing is reconciled, and nothing pruned, before.
     fn synced(&self, api_version: &str, kind: &str) -> bool;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use operator_core::{
-    Answer, Desired, Document, Event, Failure, FailureKind, Generation, Module, ObjectRef, Plan, Query, Sample, Serving,
+    Answer, Desired, Document, Event, Failure, FailureKind, Generation, Module, ObjectRef, Plan, Query, Sample,
+    Serving,
     contract::Grants,
     grants,
     plan::{self, plan as decide},
@@ -78,7 +79,10 @@ pub struct Outcome {
 
 impl Context {
     /// A context with nothing remembered.
-    #[expect(clippy::too_many_arguments, reason = "a plain list of what a reconcile needs; a builder would only rename it")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a plain list of what a reconcile needs; a builder would only rename it"
+    )]
     pub fn new(
         client: kube::Client,
         cache: Arc<dyn Cache>,

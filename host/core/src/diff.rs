@@ -79,15 +79,12 @@ fn compare_lists(wanted: &[Value], there: &[Value], path: &mut String, out: &mut
     }
     for (index, element) in wanted.iter().enumerate() {
         let length = path.len();
-        let matching = match list_key(element) {
-            Some((key, value)) => {
-                path.push_str(&format!("[{key}={value}]"));
-                there.iter().find(|other| list_key(other).is_some_and(|(k, v)| k == key && v == value))
-            }
-            None => {
-                path.push_str(&format!("[{index}]"));
-                there.get(index)
-            }
+        let matching = if let Some((key, value)) = list_key(element) {
+            path.push_str(&format!("[{key}={value}]"));
+            there.iter().find(|other| list_key(other).is_some_and(|(k, v)| k == key && v == value))
+        } else {
+            path.push_str(&format!("[{index}]"));
+            there.get(index)
         };
         compare(element, matching, path, out);
         path.truncate(length);

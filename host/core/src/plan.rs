@@ -189,7 +189,7 @@ impl Plan {
                 }
                 (Standing::Terminating, _) => lines.push(format!("{}: being deleted", step.identity)),
                 (Standing::NotFound, Verb::Wait) => {
-                    lines.push(format!("{}: waits for an earlier stage", step.identity))
+                    lines.push(format!("{}: waits for an earlier stage", step.identity));
                 }
                 _ => {}
             }
