@@ -1,0 +1,39 @@
+//! `cargo xtask lint`: format, lints, documentation, licences. All of them run, so that one round shows everything.
+
+use crate::{
+    cargo::{ask, cargo, show},
+    failure::Failure,
+    modules::WHOLE,
+    progress,
+    workspace::Workspace,
+};
+
+/// Runs every check; bad when one of them is.
+pub(crate) fn command(workspace: &Workspace) -> Result<(), Failure> {
+    let mut checks: Vec<(&str, Vec<&str>)> = vec![
+        ("format", vec!["fmt", "--all", "--", "--check"]),
+        ("clippy", [&["clippy"], &WHOLE[..], &["--all-targets", "--", "-D", "warnings"]].concat()),
+        ("documentation", [&["doc", "--no-deps", "--document-private-items"], &WHOLE[..]].concat()),
+    ];
+    let deny = ask("cargo", &["deny", "--version"]).is_some();
+    if deny {
+        checks.push(("cargo-deny", vec!["deny", "--offline", "check", "bans", "licenses", "sources"]));
+    }
+    let mut bad = Vec::new();
+    for (name, arguments) in &checks {
+        progress::note(&format!("lint: {name} ..."));
+        if let Err(failure) = show(name, cargo(workspace).args(arguments).env("RUSTDOCFLAGS", "-D warnings")) {
+            progress::note(&failure.to_string());
+            bad.push(*name);
+        }
+    }
+    if !deny {
+        progress::note(
+            "lint: cargo-deny is not installed (`cargo install --locked cargo-deny` brings it); the architecture test has \
+             checked licences, sources and banned crates against deny.toml",
+        );
+    }
+    let good = checks.len() - bad.len();
+    progress::result(&format!("lint: {good} fine, {} bad, {} skipped", bad.len(), u8::from(!deny)));
+    if bad.is_empty() { Ok(()) } else { Err(Failure::Bad(format!("lint: {}", bad.join(", ")))) }
+}

@@ -1,0 +1,167 @@
+//! `cargo xtask modules`: every module under `guests/`, compiled, made a component, packaged. `modctl` does the work, as it
+//! does for a module author; this command builds `modctl`, brings the standard library and names the folders.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use clap::Args;
+
+use crate::{
+    cargo::{self, build},
+    failure::Failure,
+    progress,
+    setup::{self, Std},
+    workspace::Workspace,
+};
+
+/// What to build.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Arguments {
+    /// Also the fixtures that tests use, into target/fixtures. Most of them misbehave.
+    #[arg(long)]
+    pub(crate) fixtures: bool,
+    /// Builds everything a second time in another folder, and fails when a byte differs.
+    #[arg(long)]
+    pub(crate) check_reproducible: bool,
+}
+
+/// Which packages and features every build of ours names. One choice for all of them, so that nothing is compiled twice:
+/// cargo unites the features of what one command names.
+pub(crate) const WHOLE: [&str; 3] = ["--workspace", "--features", "operator-engine/compiler"];
+
+/// Builds, and says where the modules are.
+pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
+    make(workspace, arguments)?;
+    let count = packages(&workspace.modules())?.len();
+    progress::result(&format!("{count} modules in {}", workspace.modules().display()));
+    Ok(())
+}
+
+/// Builds the tools and the modules; quick when they are up to date.
+pub(crate) fn make(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
+    let std = setup::ensure(workspace)?;
+    let mut tools = vec!["build"];
+    tools.extend(WHOLE);
+    tools.extend(["--bin", "modctl", "--bin", "operator-compiler"]);
+    build(workspace, "building modctl and the compiler of modules", &tools)?;
+    package(workspace, &std, arguments.fixtures, workspace)?;
+    if arguments.check_reproducible {
+        let second = Workspace { target: workspace.target.join("reproducible"), ..workspace.clone() };
+        package(workspace, &std, arguments.fixtures, &second)?;
+        compare(&workspace.modules(), &second.modules())?;
+        if arguments.fixtures {
+            compare(&workspace.fixtures(), &second.fixtures())?;
+        }
+        progress::result("reproducible: two builds in two folders gave the same bytes");
+    }
+    Ok(())
+}
+
+/// Where tests and benchmarks find what was built.
+pub(crate) fn environment(workspace: &Workspace, profile: &str) -> [(&'static str, PathBuf); 4] {
+    [
+        ("SCONE_OPERATOR_MODULES", workspace.modules()),
+        ("SCONE_OPERATOR_FIXTURES", workspace.fixtures()),
+        ("SCONE_OPERATOR_MODCTL", workspace.program("debug", "modctl")),
+        ("SCONE_OPERATOR_COMPILER", workspace.program(profile, "operator-compiler")),
+    ]
+}
+
+/// Runs modctl with the tools of one workspace, into the build folder of another.
+fn package(tools: &Workspace, std: &Std, fixtures: bool, into: &Workspace) -> Result<(), Failure> {
+    let guests = tools.guests()?;
+    if guests.is_empty() {
+        return Err(Failure::Bad(format!("{} holds no module", tools.root.join("guests").display())));
+    }
+    modctl_build(tools, std, &guests, &into.modules(), &into.target, &[])?;
+    if fixtures {
+        let folder = tools.root.join("tests/fixtures");
+        modctl_build(tools, std, &[folder], &into.fixtures(), &into.target, &["--examples"])?;
+    }
+    Ok(())
+}
+
+fn modctl_build(
+    tools: &Workspace,
+    std: &Std,
+    sources: &[PathBuf],
+    out: &Path,
+    target: &Path,
+    more: &[&str],
+) -> Result<(), Failure> {
+    let names: Vec<_> = sources.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
+    let what = format!("building modules: {}", names.join(", "));
+    progress::note(&format!("{what} ..."));
+    let mut command = Command::new(tools.program("debug", "modctl"));
+    command
+        .current_dir(&tools.root)
+        .env("CARGO_TARGET_DIR", target)
+        .arg("build")
+        .args(sources)
+        .arg("-o")
+        .arg(out)
+        .args(more);
+    if let Std::Sysroot(path) = std {
+        command.arg("--sysroot").arg(path);
+    }
+    cargo::clean(&mut command);
+    // Standard output belongs to the command that asked for the modules.
+    cargo::show(&what, command.stdout(Stdio::null()))
+}
+
+/// Fails when two folders of packages differ in a name or a byte.
+fn compare(first: &Path, second: &Path) -> Result<(), Failure> {
+    let (one, two) = (packages(first)?, packages(second)?);
+    let differing: Vec<&str> = one
+        .keys()
+        .chain(two.keys().filter(|name| !one.contains_key(*name)))
+        .filter(|name| one.get(*name) != two.get(*name))
+        .map(String::as_str)
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Bad(format!(
+        "not reproducible: {} differ between {} and {}",
+        differing.join(", "),
+        first.display(),
+        second.display()
+    )))
+}
+
+/// The files of a folder of packages: name and bytes.
+fn packages(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let entries = fs::read_dir(folder).map_err(|error| Failure::file("list", folder, &error))?;
+    let mut found = BTreeMap::new();
+    for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+        if let (true, Some(name)) = (path.extension().is_some_and(|extension| extension == "wasm"), path.file_name()) {
+            let bytes = fs::read(&path).map_err(|error| Failure::file("read", &path, &error))?;
+            found.insert(name.to_string_lossy().into_owned(), bytes);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_differs_in_one_byte_or_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        for (place, bytes) in [(&one, b"same"), (&two, b"same")] {
+            fs::create_dir_all(place).unwrap();
+            fs::write(place.join("a.wasm"), bytes).unwrap();
+        }
+        compare(&one, &two).unwrap();
+        fs::write(two.join("a.wasm"), b"sane").unwrap();
+        fs::write(two.join("b.wasm"), b"more").unwrap();
+        let text = compare(&one, &two).unwrap_err().to_string();
+        assert!(text.contains("a.wasm, b.wasm differ"), "{text}");
+    }
+}
