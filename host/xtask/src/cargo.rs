@@ -41,7 +41,7 @@ pub(crate) fn clean(command: &mut Command) {
 /// The command as a person would type it.
 pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+    words.map(quote).collect::<Vec<_>>().join(" ")
 }
 
 fn quote(word: &OsStr) -> String {
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_program_that_fails_says_why() {
-        let ended = with_deadline(&mut shell("echo no network >&2; exit 3"), Duration::from_secs(60), |_| false);
+        let ended = with_deadline(&mut shell("echo no network >&2; exit 3"), Duration::from_mins(1), |_| false);
         assert_eq!(ended.unwrap(), Ended::Badly("no network".to_owned()));
     }
 

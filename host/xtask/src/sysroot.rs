@@ -6,7 +6,7 @@
 
 use std::{
     env, fs, io,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -65,7 +65,10 @@ fn build(workspace: &Workspace, toolchain: &Toolchain, scratch: &Path) -> Result
         }
         None => apt::rust_sources(&toolchain.release, &scratch.join("apt"), &library)?,
     }
-    let target = scratch.join("target");
+    let (target, wrapper) = (scratch.join("target"), scratch.join("rustc.sh"));
+    write(&wrapper, &remapping(toolchain, &library))?;
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
+        .map_err(|error| Failure::file("make executable", &wrapper, &error))?;
     let mut command = cargo(workspace);
     command
         .current_dir(&seed)
@@ -73,7 +76,9 @@ fn build(workspace: &Workspace, toolchain: &Toolchain, scratch: &Path) -> Result
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("__CARGO_TESTS_ONLY_SRC_ROOT", &library)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain, &library).join("\u{1f}"))
+        .env("RUSTC_WRAPPER", &wrapper)
+        // Bitcode makes modules with and without link-time optimisation link.
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Cembed-bitcode=yes")
         .env_remove("RUSTFLAGS");
     cargo::capture(&format!("building Rust's standard library for {TARGET} (about 30 s)"), &mut command)?;
     assemble(toolchain, &target.join(TARGET).join("release/deps"), &scratch.join("sysroot"))
@@ -91,18 +96,22 @@ panic = \"abort\"
 [workspace]
 ";
 
-/// Bitcode makes modules with and without link-time optimisation link; the paths become those of an official build.
-fn flags(toolchain: &Toolchain, library: &Path) -> Vec<String> {
+/// A compiler that forgets where it works: paths get the names of an official build, and symbols are told apart by the crate
+/// instead of by cargo's hash, into which the folder goes. Otherwise the same library built in two folders would differ, and
+/// with it every module.
+fn remapping(toolchain: &Toolchain, library: &Path) -> String {
     let registry = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
         .unwrap_or_default()
         .join("registry/src");
-    vec![
-        "-Cembed-bitcode=yes".to_owned(),
-        format!("--remap-path-prefix={}=/rust/deps", registry.display()),
-        format!("--remap-path-prefix={}=/rustc/{}/library", library.display(), toolchain.commit),
-    ]
+    format!(
+        "#!/bin/sh\nfor word; do shift; case \"$word\" in metadata=*) word=metadata=std ;; esac; set -- \"$@\" \"$word\"; done\n\
+         exec \"$@\" '--remap-path-prefix={}=/rust/deps' '--remap-path-prefix={}=/rustc/{}/library'\n",
+        registry.display(),
+        library.display(),
+        toolchain.commit
+    )
 }
 
 /// Puts the libraries where rustc looks, beside a link to the toolchain's own folder with the linker.
@@ -112,7 +121,8 @@ fn assemble(toolchain: &Toolchain, built: &Path, sysroot: &Path) -> Result<PathB
     let entries = fs::read_dir(built).map_err(|error| Failure::file("list", built, &error))?;
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
         let library = path.extension().is_some_and(|extension| extension == "rlib");
-        if let (true, Some(name)) = (library, path.file_name()) {
+        let name = path.file_name().filter(|name| !name.to_string_lossy().starts_with("libseed-"));
+        if let (true, Some(name)) = (library, name) {
             fs::copy(&path, lib.join(name)).map_err(|error| Failure::file("copy", &path, &error))?;
         }
     }

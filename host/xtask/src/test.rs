@@ -196,14 +196,14 @@ fn sort(programs: impl Iterator<Item = Program>) -> Result<BTreeMap<Ring, Vec<Pr
 fn program(root: &Path, message: &str) -> Option<Program> {
     let message: Value = serde_json::from_str(message).ok()?;
     let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
-    let test = message.pointer("/profile/test").and_then(Value::as_bool)?;
+    let is_test = message.pointer("/profile/test").and_then(Value::as_bool)?;
     let folder = Path::new(text("/manifest_path")?).parent()?.strip_prefix(root).ok()?;
     let program = Program {
         folder: folder.to_path_buf(),
         target: text("/target/name")?.to_owned(),
         executable: PathBuf::from(text("/executable")?),
     };
-    test.then_some(program)
+    is_test.then_some(program)
 }
 
 #[cfg(test)]
