@@ -16,11 +16,29 @@ fn locate<T: DeserializeOwned>(document: &[u8], error: &serde_json::Error) -> Ca
         Err(located) => {
             let path = located.path().to_string();
             let field = if path == "." { String::new() } else { path };
-            Cause::type_invalid(field, without_position(&located.into_inner().to_string()))
+            named(field, without_position(&located.into_inner().to_string()))
         }
         // What fails only as a whole, such as bytes after the end.
-        Ok(_) => Cause::type_invalid("", error.to_string()),
+        Ok(_) => Cause::invalid("", error.to_string()),
     }
+}
+
+/// The reason that Kubernetes uses for what serde says; a missing field is itself the place.
+fn named(field: String, message: String) -> Cause {
+    if let Some(missing) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        let field = if field.is_empty() { missing.to_owned() } else { format!("{field}.{missing}") };
+        return Cause::required(field, "is missing");
+    }
+    let reason = if message.starts_with("unknown field") {
+        "FieldValueForbidden"
+    } else if message.starts_with("unknown variant") {
+        "FieldValueNotSupported"
+    } else if message.starts_with("invalid type") {
+        "FieldValueTypeInvalid"
+    } else {
+        "FieldValueInvalid"
+    };
+    Cause::new(field, reason, message)
 }
 
 /// A position in re-serialized JSON says nothing to whoever wrote YAML.

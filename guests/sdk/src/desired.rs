@@ -168,7 +168,9 @@ impl Desired {
 
     pub(crate) fn into_wire(self) -> Result<wire::Desired, Failure> {
         match self.unwritable {
-            Some(what) => Err(Failure::Retry(format!("the module cannot write {what} as JSON; fix its type"))),
+            Some(what) => {
+                Err(Failure::Retry(format!("the module cannot write its answer as JSON ({what}); fix the type")))
+            }
             None => Ok(self.wire),
         }
     }

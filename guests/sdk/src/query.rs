@@ -1,10 +1,12 @@
 //! Questions and actions: what the module wants to know or have done outside.
 
+use std::fmt;
+
 use kube::Resource;
 
 use crate::{
     Action, CommandQuery, Deed, Deletion, HeaderValue, HttpRequest, ObjectQuery, ObjectRef, PodLogQuery, Query,
-    Question, SecretKey, Trust,
+    QueryFailure, Question, SecretKey, Trust,
 };
 
 /// How often and how long, in seconds, unless the module says otherwise.
@@ -191,3 +193,19 @@ impl Action {
         self
     }
 }
+
+/// For conditions and events: what went wrong, without whose query it was.
+impl fmt::Display for QueryFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pending => f.write_str("not asked yet"),
+            Self::Denied(grant) => write!(f, "not granted: {grant}"),
+            Self::NotFound(what) => write!(f, "{what} not found"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Unreachable(why) => write!(f, "unreachable: {why}"),
+            Self::Failed(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for QueryFailure {}
