@@ -2,21 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cargo_metadata::{Dependency, DependencyKind, Metadata, PackageId};
+use crate::metadata::{Dependency, Metadata};
 
 /// The names of everything that a package is built from; without what its tests need, and without the package itself.
 pub fn tree(metadata: &Metadata, package: &str) -> BTreeSet<String> {
-    let names: BTreeMap<&PackageId, &str> =
-        metadata.packages.iter().map(|package| (&package.id, package.name.as_str())).collect();
-    let nodes = metadata.resolve.as_ref().map_or(&[][..], |resolve| &resolve.nodes);
-    let edges: BTreeMap<&PackageId, Vec<&PackageId>> = nodes
+    let names: BTreeMap<&str, &str> =
+        metadata.packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect();
+    let edges: BTreeMap<&str, Vec<&str>> = metadata
+        .resolve
+        .nodes
         .iter()
         .map(|node| {
-            let shipped = node
-                .deps
-                .iter()
-                .filter(|dep| dep.dep_kinds.iter().any(|kind| kind.kind != DependencyKind::Development));
-            (&node.id, shipped.map(|dep| &dep.pkg).collect())
+            let shipped =
+                node.deps.iter().filter(|edge| edge.dep_kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev")));
+            (node.id.as_str(), shipped.map(|edge| edge.pkg.as_str()).collect())
         })
         .collect();
     let start = names.iter().find(|(_, name)| **name == package).map(|(id, _)| *id);
@@ -61,7 +60,7 @@ pub fn impure(tree: &BTreeSet<String>) -> Vec<String> {
 
 /// Members that declare a dependency whose name starts with `prefix`, except those that may.
 pub fn declarers(metadata: &Metadata, prefix: &str, allowed: &[&str]) -> Vec<String> {
-    members(metadata)
+    declared(metadata, "/")
         .filter(|(name, dependency)| dependency.name.starts_with(prefix) && !allowed.contains(name))
         .map(|(name, dependency)| format!("{name} declares {}", dependency.name))
         .collect()
@@ -69,30 +68,45 @@ pub fn declarers(metadata: &Metadata, prefix: &str, allowed: &[&str]) -> Vec<Str
 
 /// I3: members under `host/` that declare a Kubernetes client, except those that may.
 pub fn clients(metadata: &Metadata, allowed: &[&str]) -> Vec<String> {
-    let host =
-        metadata.workspace_packages().into_iter().filter(|package| package.manifest_path.as_str().contains("/host/"));
-    let host: BTreeSet<&str> = host.map(|package| package.name.as_str()).collect();
-    members(metadata)
-        .filter(|(name, dependency)| host.contains(name) && !allowed.contains(name) && is_client(dependency))
-        .map(|(name, dependency)| format!("{name} declares {} with a client", dependency.name))
-        .collect()
+    let found =
+        declared(metadata, "/host/").filter(|(name, dependency)| !allowed.contains(name) && is_client(dependency));
+    found.map(|(name, dependency)| format!("{name} declares {} with a client", dependency.name)).collect()
+}
+
+/// The crates in the order of the table of rooms: the second column, which may name several.
+pub fn rooms(page: &str) -> Vec<String> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').nth(1));
+    rows.flat_map(|cell| cell.split(',')).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// Members that depend on a room above their own, or that have no room.
+pub fn upward(metadata: &Metadata, rooms: &[String]) -> Vec<String> {
+    let homeless = metadata.members().filter(|package| place(rooms, &package.name).is_none());
+    let homeless = homeless.map(|package| format!("{} has no room", package.name));
+    let edges = declared(metadata, "/").filter(|(_, dependency)| dependency.path.is_some());
+    homeless.chain(edges.filter_map(|(name, dependency)| climb(rooms, name, &dependency.name))).collect()
+}
+
+fn place(rooms: &[String], name: &str) -> Option<usize> {
+    rooms.iter().position(|room| room == name)
+}
+
+fn climb(rooms: &[String], from: &str, to: &str) -> Option<String> {
+    let (above, below) = (place(rooms, from)?, place(rooms, to)?);
+    (above > below).then(|| format!("{from} depends on {to}, a room above it"))
 }
 
 /// I6: members under `guests/` that declare a Kubernetes client.
 pub fn clients_of_guests(metadata: &Metadata) -> Vec<String> {
-    let guests =
-        metadata.workspace_packages().into_iter().filter(|package| package.manifest_path.as_str().contains("/guests/"));
-    let guests: BTreeSet<&str> = guests.map(|package| package.name.as_str()).collect();
-    assert!(guests.len() >= 3, "the guests are read: {guests:?}");
-    members(metadata)
-        .filter(|(name, dependency)| guests.contains(name) && is_client(dependency))
-        .map(|(name, dependency)| format!("{name} declares {} with a client", dependency.name))
-        .collect()
+    assert!(declared(metadata, "/guests/").count() > 3, "the guests are read");
+    let found = declared(metadata, "/guests/").filter(|(_, dependency)| is_client(dependency));
+    found.map(|(name, dependency)| format!("{name} declares {} with a client", dependency.name)).collect()
 }
 
-fn members(metadata: &Metadata) -> impl Iterator<Item = (&str, &Dependency)> {
-    let packages = metadata.workspace_packages().into_iter();
-    packages.flat_map(|package| package.dependencies.iter().map(|dependency| (package.name.as_str(), dependency)))
+/// What the members below a folder declare.
+fn declared<'a>(metadata: &'a Metadata, folder: &str) -> impl Iterator<Item = (&'a str, &'a Dependency)> {
+    let members = metadata.members().filter(move |package| package.manifest_path.contains(folder));
+    members.flat_map(|package| package.dependencies.iter().map(|dependency| (package.name.as_str(), dependency)))
 }
 
 fn is_client(dependency: &Dependency) -> bool {
@@ -124,6 +138,15 @@ mod tests {
     #[test]
     fn the_trees_of_this_workspace_are_read_transitively() {
         assert!(tree(&crate::METADATA, "operator-engine").contains("wasmtime-internal-core"));
+    }
+
+    #[test]
+    fn a_dependency_on_a_room_above_is_found() {
+        let page = "| folder | crate |\n|---|---|\n| `tests/` | bench, fixtures | x |\n| `host/core` | core | x |\n| `deploy/` | | x |";
+        let rooms = rooms(page);
+        assert_eq!(rooms, ["bench", "fixtures", "core"]);
+        assert!(climb(&rooms, "core", "bench").is_some());
+        assert!(climb(&rooms, "bench", "core").is_none());
     }
 
     #[test]

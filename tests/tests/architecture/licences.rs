@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use cargo_metadata::Package;
 use serde_json::Value;
+
+use crate::metadata::Package;
 
 /// What deny.toml says.
 #[derive(Debug, Default)]
@@ -29,8 +30,7 @@ impl Rules {
 }
 
 pub fn violations(rules: &Rules, package: &Package) -> Vec<String> {
-    let source = package.source.as_ref().map(|source| source.repr.as_str());
-    judge(rules, package.name.as_str(), package.license.as_deref(), source)
+    judge(rules, &package.name, package.license.as_deref(), package.source.as_deref())
 }
 
 fn judge(rules: &Rules, name: &str, licence: Option<&str>, source: Option<&str>) -> Vec<String> {

@@ -4,28 +4,21 @@
 mod dependencies;
 mod house;
 mod licences;
+mod metadata;
 mod names;
 mod sources;
 mod writes;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::LazyLock};
 
-use cargo_metadata::{Metadata, MetadataCommand};
-
-use crate::sources::Source;
+use crate::{metadata::Metadata, sources::Source};
 
 /// The checkout.
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// The tree as we ship it: the host on Linux, modules on WebAssembly. The same list is in deny.toml.
-const PLATFORMS: [&str; 3] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "wasm32-unknown-unknown"];
-
-static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
-    let platforms = PLATFORMS.iter().map(|platform| format!("--filter-platform={platform}"));
-    MetadataCommand::new().current_dir(root()).other_options(platforms.collect::<Vec<_>>()).exec().unwrap()
-});
+static METADATA: LazyLock<Metadata> = LazyLock::new(|| Metadata::read(&root()));
 static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| sources::read(&root()));
 
 fn text(path: &str) -> String {
@@ -72,6 +65,11 @@ fn i4_controller_webhook_and_simulator_do_not_depend_on_the_engine() {
 }
 
 #[test]
+fn rooms_depend_on_rooms_below_them() {
+    none("rooms", dependencies::upward(&METADATA, &dependencies::rooms(&text("ARCHITECTURE.md"))));
+}
+
+#[test]
 fn i5_only_core_makes_a_plan() {
     none("I5: only core::plan makes a Plan", SOURCES.iter().flat_map(names::plans));
     let plan = text("host/core/src/plan.rs");
@@ -101,9 +99,10 @@ fn i7_unsafe_is_allowed_in_the_documented_files_only() {
 
 #[test]
 fn every_member_takes_the_workspaces_lints() {
-    let manifests = METADATA.workspace_packages().into_iter().map(|package| {
-        let path = package.manifest_path.strip_prefix(root()).unwrap().to_string();
-        (path.clone(), text(&path))
+    let manifests = METADATA.members().map(|package| {
+        let path = format!("{}/Cargo.toml", package.folder(&root()));
+        let text = text(&path);
+        (path, text)
     });
     none("one lint table", manifests.filter_map(|(path, text)| house::without_lints(&path, &text)));
 }
@@ -128,23 +127,23 @@ fn source_files_are_short() {
 
 #[test]
 fn every_crate_says_what_it_is() {
-    let roots = METADATA.workspace_packages().into_iter().flat_map(|package| &package.targets);
-    let paths: BTreeSet<String> = roots
-        .filter(|target| !target.is_custom_build())
-        .filter_map(|target| Some(target.src_path.strip_prefix(root()).ok()?.to_string()))
+    let targets = METADATA.members().flat_map(|package| &package.targets);
+    let paths: BTreeSet<String> = targets
+        .filter(|target| !target.kind.iter().any(|kind| kind == "custom-build"))
+        .filter_map(|target| Some(target.src_path.strip_prefix(root().to_str()?)?.trim_start_matches('/').to_owned()))
         .collect();
+    assert!(paths.len() >= METADATA.workspace_members.len(), "the crates are read: {paths:?}");
     none("module docs", paths.iter().filter_map(|path| house::undocumented(path, &text(path))));
 }
 
 #[test]
 fn every_fixture_is_run_by_a_test() {
     let fixtures: Vec<String> = METADATA
-        .workspace_packages()
-        .into_iter()
-        .filter(|package| package.name.as_str() == "fixtures")
-        .flat_map(|package| {
-            package.targets.iter().filter(|target| target.is_example()).map(|target| target.name.clone())
-        })
+        .members()
+        .filter(|package| package.name == "fixtures")
+        .flat_map(|package| &package.targets)
+        .filter(|target| target.kind.iter().any(|kind| kind == "example"))
+        .map(|target| target.name.clone())
         .collect();
     assert!(fixtures.len() >= 20, "only {} fixtures", fixtures.len());
     let tests: Vec<String> =
