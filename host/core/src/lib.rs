@@ -20,6 +20,7 @@ mod project;
 mod query;
 pub mod readiness;
 mod rejection;
+pub mod schema;
 mod serving;
 mod snapshot;
 pub mod status;
