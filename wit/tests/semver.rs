@@ -1,4 +1,5 @@
 //! The rules of `wit/README.md`: what was released stays as it is, what is new fits to it, and everything is explained.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at what it did not expect")]
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 

@@ -1,6 +1,7 @@
 //! The contract as Rust: made from `wit/v1` by wit-bindgen, so that it cannot differ from it.
 
 #[expect(missing_docs, reason = "wit-bindgen documents types, not the modules it puts them in")]
+#[expect(clippy::same_length_and_capacity, reason = "the canonical ABI hands over blocks of exactly this length")]
 mod generated {
     wit_bindgen::generate!({
         path: "../../wit/v1",

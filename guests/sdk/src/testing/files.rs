@@ -198,8 +198,8 @@ fn answer(id: String, mut value: Value) -> Result<Answer, Error> {
             Ok(Finding::Http(HttpResponse { status, headers, body: body.into_bytes() }))
         }
         Outcome::Deleted(existed) => Ok(Finding::Deleted(existed)),
-        Outcome::Pending(_) => Err(QueryFailure::Pending),
-        Outcome::TimedOut(_) => Err(QueryFailure::TimedOut),
+        Outcome::Pending(()) => Err(QueryFailure::Pending),
+        Outcome::TimedOut(()) => Err(QueryFailure::TimedOut),
         Outcome::Denied(text) => Err(QueryFailure::Denied(text)),
         Outcome::NotFound(text) => Err(QueryFailure::NotFound(text)),
         Outcome::Unreachable(text) => Err(QueryFailure::Unreachable(text)),
