@@ -17,7 +17,8 @@
 
 mod admission;
 mod bindings;
-#[cfg(target_arch = "wasm32")]
+// WASI targets bring a C library with an allocator of its own, which would claim the same memory.
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 mod bump;
 mod decode;
 mod desired;
