@@ -1,0 +1,109 @@
+//! The kinds that a cluster serves.
+
+use operator_core::schema;
+use serde_json::Value;
+
+/// One kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Kind {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) plural: String,
+    pub(crate) namespaced: bool,
+    /// The structural schema of a custom resource.
+    pub(crate) schema: Option<Value>,
+    /// Whether `/status` is a resource of its own.
+    pub(crate) has_status: bool,
+}
+
+/// All kinds.
+#[derive(Debug)]
+pub(crate) struct Kinds(Vec<Kind>);
+
+/// API version, kind, plural, namespaced, has status.
+const BUILT_IN: [(&str, &str, &str, bool, bool); 22] = [
+    ("v1", "Namespace", "namespaces", false, true),
+    ("v1", "Node", "nodes", false, true),
+    ("v1", "Pod", "pods", true, true),
+    ("v1", "Service", "services", true, true),
+    ("v1", "ServiceAccount", "serviceaccounts", true, false),
+    ("v1", "Secret", "secrets", true, false),
+    ("v1", "ConfigMap", "configmaps", true, false),
+    ("v1", "PersistentVolumeClaim", "persistentvolumeclaims", true, true),
+    ("apps/v1", "DaemonSet", "daemonsets", true, true),
+    ("apps/v1", "Deployment", "deployments", true, true),
+    ("apps/v1", "StatefulSet", "statefulsets", true, true),
+    ("apps/v1", "ReplicaSet", "replicasets", true, true),
+    ("batch/v1", "Job", "jobs", true, true),
+    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", true, true),
+    ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", true, false),
+    ("rbac.authorization.k8s.io/v1", "Role", "roles", true, false),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings", true, false),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", false, false),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", false, false),
+    ("coordination.k8s.io/v1", "Lease", "leases", true, false),
+    ("events.k8s.io/v1", "Event", "events", true, false),
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", false, true),
+];
+
+impl Default for Kinds {
+    fn default() -> Self {
+        let kind = |(api_version, kind, plural, namespaced, has_status): (&str, &str, &str, bool, bool)| Kind {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+            namespaced,
+            schema: None,
+            has_status,
+        };
+        Self(BUILT_IN.into_iter().map(kind).collect())
+    }
+}
+
+impl Kinds {
+    /// The kind with this API version and name.
+    pub(crate) fn get(&self, api_version: &str, kind: &str) -> Option<&Kind> {
+        self.0.iter().find(|known| known.api_version == api_version && known.kind == kind)
+    }
+
+    /// The kind with this API version and plural.
+    pub(crate) fn by_plural(&self, api_version: &str, plural: &str) -> Option<&Kind> {
+        self.0.iter().find(|known| known.api_version == api_version && known.plural == plural)
+    }
+
+    /// The first kind with this name.
+    pub(crate) fn by_name(&self, kind: &str) -> Option<&Kind> {
+        self.0.iter().find(|known| known.kind.eq_ignore_ascii_case(kind) || known.plural.eq_ignore_ascii_case(kind))
+    }
+
+    /// The names of all kinds.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|kind| kind.kind.as_str())
+    }
+
+    /// All API versions, ordered.
+    pub(crate) fn api_versions(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.0.iter().map(|kind| kind.api_version.clone()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Serves what a CRD defines, in place of what an earlier one of its name defined.
+    pub(crate) fn define(&mut self, crd: &Value) {
+        let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (group, kind) = (text("/spec/group"), text("/spec/names/kind"));
+        self.0.retain(|known| !(known.kind == kind && known.api_version.starts_with(&format!("{group}/"))));
+        for version in crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten() {
+            let name = version.get("name").and_then(Value::as_str).unwrap_or_default();
+            self.0.push(Kind {
+                api_version: format!("{group}/{name}"),
+                kind: kind.clone(),
+                plural: text("/spec/names/plural"),
+                namespaced: text("/spec/scope") == "Namespaced",
+                schema: schema::of_crd(crd, name).cloned(),
+                has_status: version.pointer("/subresources/status").is_some(),
+            });
+        }
+    }
+}
