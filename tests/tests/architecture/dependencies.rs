@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::metadata::{Dependency, Metadata};
 
 /// The names of everything that a package is built from; without what its tests need, and without the package itself.
-pub fn tree(metadata: &Metadata, package: &str) -> BTreeSet<String> {
+pub(crate) fn tree(metadata: &Metadata, package: &str) -> BTreeSet<String> {
     let names: BTreeMap<&str, &str> =
         metadata.packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect();
     let edges: BTreeMap<&str, Vec<&str>> = metadata
@@ -36,7 +36,7 @@ fn reach<K: Ord + Copy>(edges: &BTreeMap<K, Vec<K>>, start: Option<K>) -> BTreeS
 }
 
 /// I1: what a pure crate has no use for.
-pub fn impure(tree: &BTreeSet<String>) -> Vec<String> {
+pub(crate) fn impure(tree: &BTreeSet<String>) -> Vec<String> {
     const BANNED: [&str; 16] = [
         "tokio",
         "async-std",
@@ -59,7 +59,7 @@ pub fn impure(tree: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// Members that declare a dependency whose name starts with `prefix`, except those that may.
-pub fn declarers(metadata: &Metadata, prefix: &str, allowed: &[&str]) -> Vec<String> {
+pub(crate) fn declarers(metadata: &Metadata, prefix: &str, allowed: &[&str]) -> Vec<String> {
     declared(metadata, "/")
         .filter(|(name, dependency)| dependency.name.starts_with(prefix) && !allowed.contains(name))
         .map(|(name, dependency)| format!("{name} declares {}", dependency.name))
@@ -67,20 +67,20 @@ pub fn declarers(metadata: &Metadata, prefix: &str, allowed: &[&str]) -> Vec<Str
 }
 
 /// I3: members under `host/` that declare a Kubernetes client, except those that may.
-pub fn clients(metadata: &Metadata, allowed: &[&str]) -> Vec<String> {
+pub(crate) fn clients(metadata: &Metadata, allowed: &[&str]) -> Vec<String> {
     let found =
         declared(metadata, "/host/").filter(|(name, dependency)| !allowed.contains(name) && is_client(dependency));
     found.map(|(name, dependency)| format!("{name} declares {} with a client", dependency.name)).collect()
 }
 
 /// The crates in the order of the table of rooms: the second column, which may name several.
-pub fn rooms(page: &str) -> Vec<String> {
+pub(crate) fn rooms(page: &str) -> Vec<String> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').nth(1));
     rows.flat_map(|cell| cell.split(',')).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
 /// Members that depend on a room above their own, or that have no room.
-pub fn upward(metadata: &Metadata, rooms: &[String]) -> Vec<String> {
+pub(crate) fn upward(metadata: &Metadata, rooms: &[String]) -> Vec<String> {
     let homeless = metadata.members().filter(|package| place(rooms, &package.name).is_none());
     let homeless = homeless.map(|package| format!("{} has no room", package.name));
     let edges = declared(metadata, "/").filter(|(_, dependency)| dependency.path.is_some());
@@ -97,7 +97,7 @@ fn climb(rooms: &[String], from: &str, to: &str) -> Option<String> {
 }
 
 /// I6: members under `guests/` that declare a Kubernetes client.
-pub fn clients_of_guests(metadata: &Metadata) -> Vec<String> {
+pub(crate) fn clients_of_guests(metadata: &Metadata) -> Vec<String> {
     assert!(declared(metadata, "/guests/").count() > 3, "the guests are read");
     let found = declared(metadata, "/guests/").filter(|(_, dependency)| is_client(dependency));
     found.map(|(name, dependency)| format!("{name} declares {} with a client", dependency.name)).collect()

@@ -5,28 +5,28 @@ use serde_json::Value;
 use crate::sources::{Source, has_word};
 
 /// Where everything is.
-pub const FOLDERS: [&str; 5] = ["host", "guests", "wit", "deploy", "tests"];
+pub(crate) const FOLDERS: [&str; 5] = ["host", "guests", "wit", "deploy", "tests"];
 
 /// What a file aims at, and what it may not exceed, in lines with its tests.
-pub const SOFT_LIMIT: usize = 450;
-pub const HARD_LIMIT: usize = 600;
+pub(crate) const SOFT_LIMIT: usize = 450;
+pub(crate) const HARD_LIMIT: usize = 600;
 
 /// Folders that belong to tools or to a build.
 const TOOLS: [&str; 2] = ["target", "node_modules"];
 
-pub fn stray_folders(folders: impl Iterator<Item = String>) -> Vec<String> {
+pub(crate) fn stray_folders(folders: impl Iterator<Item = String>) -> Vec<String> {
     let known = |name: &str| name.starts_with('.') || FOLDERS.contains(&name) || TOOLS.contains(&name);
     folders.filter(|name| !known(name)).map(|name| format!("{name}/ is none of {}", FOLDERS.join(", "))).collect()
 }
 
-pub fn without_lints(path: &str, manifest: &str) -> Option<String> {
+pub(crate) fn without_lints(path: &str, manifest: &str) -> Option<String> {
     let value: Value = toml::from_str(manifest).unwrap();
     let inherits = value.pointer("/lints/workspace") == Some(&Value::Bool(true));
     (!inherits).then(|| format!("{path} lacks `[lints] workspace = true`"))
 }
 
 /// Files over the soft limit, longest first.
-pub fn long(sources: &[Source]) -> Vec<(String, usize)> {
+pub(crate) fn long(sources: &[Source]) -> Vec<(String, usize)> {
     let counted = sources
         .iter()
         .filter(|source| source.is_rust())
@@ -37,7 +37,7 @@ pub fn long(sources: &[Source]) -> Vec<(String, usize)> {
 }
 
 /// A crate begins with what it is, in at least one sentence.
-pub fn undocumented(path: &str, text: &str) -> Option<String> {
+pub(crate) fn undocumented(path: &str, text: &str) -> Option<String> {
     let first = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#!"));
     let says = first.and_then(|line| line.strip_prefix("//!")).map(str::trim).unwrap_or_default();
     (says.split_whitespace().count() < 2 || says.contains("Placeholder"))
@@ -45,7 +45,7 @@ pub fn undocumented(path: &str, text: &str) -> Option<String> {
 }
 
 /// Fixtures that no test outside their own folder names.
-pub fn unused_fixtures(fixtures: &[String], tests: &[String]) -> Vec<String> {
+pub(crate) fn unused_fixtures(fixtures: &[String], tests: &[String]) -> Vec<String> {
     let used = |name: &str| tests.iter().any(|test| has_word(test, &format!("\"{name}\"")));
     fixtures.iter().filter(|name| !used(name)).map(|name| format!("no test runs the fixture {name}")).collect()
 }

@@ -8,14 +8,14 @@ use crate::metadata::Package;
 
 /// What deny.toml says.
 #[derive(Debug, Default)]
-pub struct Rules {
+pub(crate) struct Rules {
     allowed: BTreeSet<String>,
     banned: BTreeSet<String>,
     registries: BTreeSet<String>,
 }
 
 impl Rules {
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let value: Value = toml::from_str(text).unwrap();
         let strings = |pointer: &str| -> BTreeSet<String> {
             let list = value.pointer(pointer).and_then(Value::as_array).unwrap();
@@ -29,7 +29,7 @@ impl Rules {
     }
 }
 
-pub fn violations(rules: &Rules, package: &Package) -> Vec<String> {
+pub(crate) fn violations(rules: &Rules, package: &Package) -> Vec<String> {
     judge(rules, &package.name, package.license.as_deref(), package.source.as_deref())
 }
 

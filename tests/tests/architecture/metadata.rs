@@ -6,64 +6,64 @@ use std::{path::Path, process::Command};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
-pub struct Metadata {
-    pub packages: Vec<Package>,
-    pub workspace_members: Vec<String>,
-    pub resolve: Resolve,
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
+    pub(crate) workspace_members: Vec<String>,
+    pub(crate) resolve: Resolve,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Package {
-    pub id: String,
-    pub name: String,
-    pub manifest_path: String,
-    pub license: Option<String>,
-    pub source: Option<String>,
-    pub dependencies: Vec<Dependency>,
-    pub targets: Vec<Target>,
+pub(crate) struct Package {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) manifest_path: String,
+    pub(crate) license: Option<String>,
+    pub(crate) source: Option<String>,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) targets: Vec<Target>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Dependency {
-    pub name: String,
-    pub features: Vec<String>,
-    pub uses_default_features: bool,
-    pub path: Option<String>,
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) features: Vec<String>,
+    pub(crate) uses_default_features: bool,
+    pub(crate) path: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Target {
-    pub name: String,
-    pub kind: Vec<String>,
-    pub src_path: String,
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+    pub(crate) src_path: String,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Resolve {
-    pub nodes: Vec<Node>,
+pub(crate) struct Resolve {
+    pub(crate) nodes: Vec<Node>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Node {
-    pub id: String,
-    pub deps: Vec<Edge>,
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) deps: Vec<Edge>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Edge {
-    pub pkg: String,
-    pub dep_kinds: Vec<Kind>,
+pub(crate) struct Edge {
+    pub(crate) pkg: String,
+    pub(crate) dep_kinds: Vec<Kind>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// `dev`, `build`, or none for ordinary ones.
-    pub kind: Option<String>,
+    pub(crate) kind: Option<String>,
 }
 
 impl Metadata {
     /// The tree as we ship it: the host on Linux, modules on WebAssembly. The same list is in deny.toml.
-    pub fn read(root: &Path) -> Self {
+    pub(crate) fn read(root: &Path) -> Self {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.current_dir(root).args(["metadata", "--format-version=1"]);
@@ -75,14 +75,14 @@ impl Metadata {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    pub fn members(&self) -> impl Iterator<Item = &Package> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
     }
 }
 
 impl Package {
     /// Its folder within the checkout.
-    pub fn folder(&self, root: &Path) -> String {
+    pub(crate) fn folder(&self, root: &Path) -> String {
         let folder = Path::new(&self.manifest_path).parent().unwrap();
         folder.strip_prefix(root).unwrap().to_string_lossy().into_owned()
     }

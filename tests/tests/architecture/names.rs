@@ -3,10 +3,10 @@
 use crate::sources::{Source, has_word};
 
 /// The files that may allow `unsafe`. ARCHITECTURE.md names each of them.
-pub const UNSAFE: [&str; 2] = ["host/engine/src/code.rs", "guests/sdk/src/bump.rs"];
+pub(crate) const UNSAFE: [&str; 2] = ["host/engine/src/code.rs", "guests/sdk/src/bump.rs"];
 
 /// I1: what reads the clock, the environment, randomness or the machine.
-pub fn ambient(source: &Source) -> Vec<String> {
+pub(crate) fn ambient(source: &Source) -> Vec<String> {
     const NAMES: [&str; 14] = [
         "SystemTime",
         "Instant",
@@ -36,14 +36,14 @@ pub fn ambient(source: &Source) -> Vec<String> {
 }
 
 /// I2: the engine and what is generated for it.
-pub fn engine(source: &Source) -> Option<String> {
+pub(crate) fn engine(source: &Source) -> Option<String> {
     let host = source.is_rust() && !source.is_under("host/engine") && !source.is_under("tests/tests");
     let code = host.then(|| source.code())?;
     has_word(&code, "wasmtime").then(|| format!("{} names wasmtime", source.path))
 }
 
 /// I5: making a plan from its fields.
-pub fn plans(source: &Source) -> Vec<String> {
+pub(crate) fn plans(source: &Source) -> Vec<String> {
     const OTHERWISE: [&str; 7] = ["struct ", "impl ", " for ", "-> ", "let ", "enum ", "match "];
     let maker = source.path == "host/core/src/plan.rs" || source.is_under("host/core/src/plan");
     if !source.is_rust() || maker || source.is_under("tests/tests/architecture") {
@@ -56,13 +56,13 @@ pub fn plans(source: &Source) -> Vec<String> {
 }
 
 /// I5: the compiler keeps others from making one when a field has a private type.
-pub fn is_sealed(plan: &str) -> bool {
+pub(crate) fn is_sealed(plan: &str) -> bool {
     let body = plan.split_once("pub struct Plan {").and_then(|(_, rest)| rest.split_once("\n}"));
     body.is_some_and(|(fields, _)| fields.lines().any(|line| line.trim().starts_with("sealed:")))
 }
 
 /// I6: what belongs to SCONE. The project's own name and group (`operator.scone.cloud`) do not.
-pub fn scone(source: &Source) -> Vec<String> {
+pub(crate) fn scone(source: &Source) -> Vec<String> {
     const WORDS: [&str; 17] = [
         "SGXPlugin",
         "SgxPlugin",
@@ -90,7 +90,7 @@ pub fn scone(source: &Source) -> Vec<String> {
 }
 
 /// I7: attributes that allow unsafe code. Fixtures may: misbehaving is what they are for.
-pub fn unsafe_code(source: &Source) -> Option<String> {
+pub(crate) fn unsafe_code(source: &Source) -> Option<String> {
     let free = !source.is_rust()
         || UNSAFE.contains(&source.path.as_str())
         || source.is_under("tests/fixtures")

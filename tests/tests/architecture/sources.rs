@@ -4,40 +4,40 @@ use std::{fs, path::Path};
 
 /// One text file of the checkout.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// Within the checkout, with slashes.
-    pub path: String,
-    pub text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
     #[cfg(test)]
-    pub fn sample(path: &str, text: &str) -> Self {
+    pub(crate) fn sample(path: &str, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
 
-    pub fn is_under(&self, folder: &str) -> bool {
+    pub(crate) fn is_under(&self, folder: &str) -> bool {
         self.path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    pub fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
+    pub(crate) fn is_rust(&self) -> bool {
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
     /// Whether the whole file is tests.
-    pub fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         self.is_under("tests") || self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
     }
 
     /// Without the test module at its end.
-    pub fn shipped(&self) -> String {
+    pub(crate) fn shipped(&self) -> String {
         let lines: Vec<&str> = self.text.lines().collect();
         let end = lines.windows(2).position(|pair| pair[0].trim() == "#[cfg(test)]" && is_inline_module(pair[1]));
         lines[..end.unwrap_or(lines.len())].join("\n")
     }
 
     /// Without tests and without comments.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         let shipped = self.shipped();
         shipped.lines().map(without_comment).collect::<Vec<_>>().join("\n")
     }
@@ -56,7 +56,7 @@ fn without_comment(line: &str) -> &str {
 }
 
 /// Where a name stands as a whole word.
-pub fn has_word(text: &str, word: &str) -> bool {
+pub(crate) fn has_word(text: &str, word: &str) -> bool {
     let part = |character: char| character.is_alphanumeric() || character == '_';
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back().is_some_and(part) && word.starts_with(part);
@@ -66,7 +66,7 @@ pub fn has_word(text: &str, word: &str) -> bool {
 }
 
 /// All text files under the five folders, sorted.
-pub fn read(root: &Path) -> Vec<Source> {
+pub(crate) fn read(root: &Path) -> Vec<Source> {
     let mut found = Vec::new();
     for folder in super::house::FOLDERS {
         collect(root, &root.join(folder), &mut found);

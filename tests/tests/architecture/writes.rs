@@ -27,7 +27,7 @@ const WRITES: [&str; 15] = [
     "Api::namespaced",
 ];
 
-pub fn outside_of_writers(source: &Source) -> Vec<String> {
+pub(crate) fn outside_of_writers(source: &Source) -> Vec<String> {
     let watched = CRATES.iter().any(|folder| source.is_under(&format!("{folder}/src")));
     if !watched || source.is_test() || !source.is_rust() || is_writer(&source.path) {
         return Vec::new();
