@@ -48,7 +48,7 @@ pub use bindings::{
     },
 };
 pub use desired::{Child, Desired};
-pub use manifest::{ManifestBuilder, module};
+pub use manifest::{ManifestBuilder, module, module_with_crd};
 pub use operator_contract as contract;
 pub use operator_contract::{Budgets, HttpRule, Manifest, NamespaceRule, PodRule};
 pub use snapshot::{Settings, Snapshot};
