@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Read},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{self, RecvTimeoutError, Sender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::{Duration, Instant},
 };
@@ -125,6 +125,58 @@ pub(crate) fn with_deadline(
     }
 }
 
+/// What a program wrote, and how it ended; no status when the deadline passed and it was killed.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs a program to its end or to the deadline, and gives what it wrote.
+pub(crate) fn written(what: &str, command: &mut Command, deadline: Duration) -> Result<Written, Failure> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| start_failure(what, command, &error))?;
+    let (out, err) = (gather(child.stdout.take()), gather(child.stderr.take()));
+    let end = Instant::now() + deadline;
+    let status = loop {
+        if let Some(status) = wait(&mut child)? {
+            break Some(status);
+        }
+        if Instant::now() >= end {
+            let _ = child.kill();
+            let _ = child.wait();
+            break None;
+        }
+        thread::sleep(PACE / 5);
+    };
+    // What it started may outlive it and hold the pipes open, so the wait for the rest has an end as well.
+    let rest = |lines: Receiver<Vec<u8>>| {
+        let mut bytes = Vec::new();
+        while let Ok(part) = lines.recv_timeout(PACE * 20) {
+            bytes.extend(part);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    Ok(Written { status, stdout: rest(out), stderr: rest(err) })
+}
+
+/// Reads a pipe to its end in a thread of its own.
+fn gather(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, parts) = mpsc::channel();
+    if let Some(mut pipe) = pipe {
+        thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(size @ 1..) = pipe.read(&mut buffer) {
+                if sender.send(buffer.get(..size).unwrap_or_default().to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    parts
+}
+
 fn wait(child: &mut Child) -> Result<Option<ExitStatus>, Failure> {
     child.try_wait().map_err(|error| Failure::Internal(format!("cannot wait for a program: {error}")))
 }
@@ -197,6 +249,22 @@ mod tests {
     fn a_program_that_fails_says_why() {
         let ended = with_deadline(&mut shell("echo no network >&2; exit 3"), Duration::from_mins(1), |_| false);
         assert_eq!(ended.unwrap(), Ended::Badly("no network".to_owned()));
+    }
+
+    #[test]
+    fn what_a_program_wrote_before_it_was_killed_is_kept() {
+        let written =
+            written("trying", &mut shell("echo out; echo err >&2; exec sleep 600"), Duration::from_millis(300))
+                .unwrap();
+        assert_eq!((written.status, written.stdout.as_str(), written.stderr.as_str()), (None, "out\n", "err\n"));
+    }
+
+    #[test]
+    fn much_output_on_both_streams_does_not_block() {
+        let script = "head -c 300000 /dev/zero >&2; head -c 300000 /dev/zero; exit 4";
+        let written = written("trying", &mut shell(script), Duration::from_mins(1)).unwrap();
+        assert_eq!(written.status.and_then(|status| status.code()), Some(4));
+        assert_eq!((written.stdout.len(), written.stderr.len()), (300_000, 300_000));
     }
 
     #[test]

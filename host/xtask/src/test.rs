@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -21,6 +21,9 @@ use crate::{
     rings::Ring,
     workspace::Workspace,
 };
+
+/// How long one test program may take. The slowest takes a minute or two.
+const PATIENCE: Duration = Duration::from_mins(20);
 
 /// Which tests.
 #[derive(Debug, Args)]
@@ -110,21 +113,20 @@ fn run(workspace: &Workspace, ring: Ring, programs: &[Program]) -> Result<Tally,
 fn execute(name: &str, command: &mut Command) -> Result<Tally, Failure> {
     let started = Instant::now();
     let step = Step::start(format!("  {name}"));
-    let output = command.stdin(Stdio::null()).output().map_err(|error| cargo::start_failure(name, command, &error))?;
+    let written = cargo::written(name, command, PATIENCE)?;
     drop(step);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let mut tally = count(&out);
-    if !output.status.success() && tally.failed == 0 {
+    let mut tally = count(&written.stdout);
+    if !written.status.is_some_and(|status| status.success()) && tally.failed == 0 {
         // It ended without a summary: aborted, killed, or it did not compile.
         tally.failed = 1;
     }
     if tally.failed > 0 {
-        progress::result(&format!(
-            "{}\n{}\n  {name} ended with {}",
-            out.trim_end(),
-            last_lines(&err, 200),
-            output.status
-        ));
+        let ended = written.status.map_or_else(
+            || format!("was killed after {}: a test hangs", progress::seconds(PATIENCE)),
+            |status| format!("ended with {status}"),
+        );
+        let (out, err) = (written.stdout.trim_end(), last_lines(&written.stderr, 200));
+        progress::result(&format!("{out}\n{err}\n  {name} {ended}"));
     }
     let time = progress::seconds(started.elapsed());
     progress::result(&format!("  {name}: {} in {time}", tally.line()));
