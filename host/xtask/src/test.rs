@@ -94,7 +94,11 @@ fn run(workspace: &Workspace, ring: Ring, programs: &[Program]) -> Result<Tally,
         let name = format!("{} {}", program.folder.display(), program.target);
         let mut command = Command::new(&program.executable);
         let folder = workspace.root.join(&program.folder);
-        command.current_dir(&folder).env("CARGO_MANIFEST_DIR", &folder).envs(modules::environment(workspace, "debug"));
+        command
+            .current_dir(&folder)
+            .env("CARGO_MANIFEST_DIR", &folder)
+            .env("CARGO_TARGET_DIR", &workspace.target)
+            .envs(modules::environment(workspace, "debug"));
         tally.add(execute(&name, &mut command)?);
     }
     if ring == Ring::Pure {
