@@ -71,6 +71,7 @@ impl Ring {
             ("tests", None) => match target {
                 "architecture" | "operator_tests" => Some(Self::Pure),
                 "engine" => Some(Self::Engine),
+                "controller" => Some(Self::Operator),
                 "scenarios" => Some(Self::Scenarios),
                 _ => None,
             },
