@@ -1,5 +1,11 @@
 //! A cluster in memory, actors that play its controllers, and scenarios.
 
+pub mod actors;
 pub mod cluster;
+pub mod manifest;
+pub mod misfit;
+mod world;
 
+pub use actors::Actors;
 pub use cluster::FakeCluster;
+pub use world::{World, WorldError};

@@ -1,0 +1,287 @@
+//! A cluster with modules in it: what a host with loaded modules is to a real one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use operator_controller::{Clock, Context, Error, Outcome, Outside, reconcile};
+use operator_core::{
+    Action, BoxFuture, Deed, Document, Finding, Module, ObjectRef, Query, QueryFailure, Question, Request, Serving, User,
+    contract::{Manifest, Operation, Phase},
+    patch,
+};
+use serde_json::Value;
+
+use crate::{
+    Actors, FakeCluster,
+    cluster::{Admission, Admitted, Refused},
+};
+
+/// A cluster, its actors, and the modules that serve it.
+pub struct World {
+    /// The cluster.
+    pub cluster: FakeCluster,
+    /// Who else works in it.
+    pub actors: Actors,
+    runtime: tokio::runtime::Runtime,
+    client: kube::Client,
+    script: Arc<Script>,
+    webhooks: Arc<Webhooks>,
+    modules: BTreeMap<String, Served>,
+    namespace: String,
+}
+
+/// One module that serves.
+struct Served {
+    serving: Arc<Serving>,
+    context: Context,
+}
+
+/// Why a world cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("no runtime could be started; the machine is out of threads or file handles")]
+pub struct WorldError(#[from] std::io::Error);
+
+impl World {
+    /// An empty cluster with the operator's namespace.
+    pub fn new(namespace: &str) -> Result<Self, WorldError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let cluster = FakeCluster::new();
+        let client = {
+            let _inside = runtime.enter();
+            cluster.client()
+        };
+        let webhooks = Arc::new(Webhooks::default());
+        cluster.set_admission(Arc::clone(&webhooks) as Arc<dyn Admission>);
+        let script = Arc::new(Script { cluster: cluster.clone(), logs: Mutex::default() });
+        let world = Self {
+            cluster,
+            actors: Actors::default(),
+            runtime,
+            client,
+            script,
+            webhooks,
+            modules: BTreeMap::new(),
+            namespace: namespace.to_owned(),
+        };
+        world.add_namespace(namespace);
+        Ok(world)
+    }
+
+    /// Adds a namespace.
+    pub fn add_namespace(&self, name: &str) {
+        self.cluster.put(serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+    }
+
+    /// Lets a module serve its kinds under a name, with all the grants that it asks for, and installs its CRDs.
+    pub fn serve(&mut self, name: &str, module: Arc<dyn Module>, settings: Document) {
+        let manifest = module.manifest().clone();
+        for kind in &manifest.kinds {
+            self.cluster.put(kind.crd.clone());
+        }
+        let serving = Arc::new(Serving::new(module));
+        self.webhooks.serve(&manifest, Arc::clone(&serving), settings.clone());
+        let context = Context::new(
+            self.client.clone(),
+            Arc::new(self.cluster.clone()),
+            Arc::clone(&self.script) as Arc<dyn Outside>,
+            Arc::new(self.cluster.clone()) as Arc<dyn Clock>,
+            Arc::clone(&serving),
+            manifest.grants,
+            settings,
+            self.namespace.clone(),
+        );
+        self.modules.insert(name.to_owned(), Served { serving, context });
+    }
+
+    /// Swaps the module that serves under a name; false when none does. Calls under way end on the old one.
+    pub fn swap(&mut self, name: &str, module: Arc<dyn Module>) -> bool {
+        let Some(served) = self.modules.get(name) else { return false };
+        for kind in &module.manifest().kinds {
+            self.cluster.put(kind.crd.clone());
+        }
+        served.serving.swap(module);
+        true
+    }
+
+    /// The modules that serve, by name.
+    pub fn serving(&self) -> impl Iterator<Item = (&str, &Arc<Serving>)> {
+        self.modules.iter().map(|(name, served)| (name.as_str(), &served.serving))
+    }
+
+    /// Adds a line that containers of an image log. `{node}` and `{pod}` stand for the pod's.
+    pub fn add_log(&self, image: &str, line: &str) {
+        let mut logs = self.script.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.push((image.to_owned(), line.to_owned()));
+    }
+
+    /// The parents of a served module, in canonical order.
+    pub fn parents(&self, name: &str) -> Vec<ObjectRef> {
+        let Some(served) = self.modules.get(name) else { return Vec::new() };
+        let module = served.serving.current();
+        let kinds = module.manifest().kinds.iter();
+        let listed = kinds.flat_map(|kind| {
+            let objects = self.cluster.all(&kind.api_version, &kind.kind);
+            objects.into_iter().filter_map(|object| Some(Document::from_value(&object).identity().ok()?.object_ref()))
+        });
+        listed.collect()
+    }
+
+    /// Reconciles one parent with the module that serves under a name; none when no such module serves.
+    pub fn reconcile(&self, name: &str, parent: &ObjectRef) -> Option<Result<Outcome, Error>> {
+        let served = self.modules.get(name)?;
+        Some(self.runtime.block_on(reconcile(&served.context, parent)))
+    }
+
+    /// Sends a request of the Kubernetes API.
+    pub fn send(&self, method: http::Method, path: &str, content_type: &str, body: &Value) -> (u16, Value) {
+        let request = http::Request::builder().method(method).uri(path).header("content-type", content_type);
+        let Ok(request) = request.body(bytes::Bytes::from(body.to_string())) else { return (400, Value::Null) };
+        let response = self.cluster.handle(&request);
+        (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap_or_default())
+    }
+}
+
+/// What scripts say about the world beyond objects.
+struct Script {
+    cluster: FakeCluster,
+    logs: Mutex<Vec<(String, String)>>,
+}
+
+impl Script {
+    fn log(&self, namespace: &str, pod: &str, container: &str, contains: &str) -> Result<Finding, QueryFailure> {
+        let identity = ObjectRef::namespaced("v1", "Pod", namespace, pod);
+        let object = self.cluster.object(&identity).ok_or_else(|| QueryFailure::NotFound(identity.to_string()))?;
+        let containers = object.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
+        let image = containers
+            .filter(|c| c.get("name").and_then(Value::as_str) == Some(container))
+            .find_map(|c| c.get("image").and_then(Value::as_str))
+            .ok_or_else(|| QueryFailure::NotFound(format!("container {container} of {identity}")))?;
+        let node = object.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = logs.iter().filter(|(part, _)| image.contains(part.as_str()));
+        let lines = lines.map(|(_, line)| line.replace("{node}", node).replace("{pod}", pod));
+        Ok(Finding::Lines(lines.filter(|line| line.contains(contains)).collect()))
+    }
+}
+
+impl Outside for Script {
+    fn find(&self, _: &ObjectRef, query: &Query) -> (Result<Finding, QueryFailure>, Option<i64>) {
+        let found = match &query.question {
+            Question::PodLog(log) => self.log(&log.namespace, &log.pod, &log.container, &log.contains),
+            Question::Objects(_) => Err(QueryFailure::Failed("objects are found in the cache".into())),
+            Question::Command(_) => Err(QueryFailure::Failed("commands are not simulated".into())),
+            Question::Http(_) => Err(QueryFailure::Unreachable("there are no servers in a simulation".into())),
+        };
+        (found, Some(self.cluster.now()))
+    }
+
+    fn act<'a>(&'a self, _: &'a ObjectRef, action: &'a Action) -> BoxFuture<'a, Result<Finding, QueryFailure>> {
+        let done = match &action.deed {
+            Deed::Delete { identity, uid } => {
+                let there = self.cluster.object(identity);
+                let same = there.is_some_and(|o| o.pointer("/metadata/uid").and_then(Value::as_str) == Some(uid));
+                Ok(Finding::Deleted(same && self.cluster.remove(identity)))
+            }
+            Deed::Http(_) => Err(QueryFailure::Unreachable("there are no servers in a simulation".into())),
+        };
+        Box::pin(std::future::ready(done))
+    }
+}
+
+/// The webhooks of all modules that serve.
+#[derive(Default)]
+struct Webhooks(Mutex<Vec<Webhook>>);
+
+#[derive(Clone)]
+struct Webhook {
+    api_version: String,
+    kind: String,
+    phase: Phase,
+    operations: Vec<Operation>,
+    serving: Arc<Serving>,
+    settings: Document,
+}
+
+impl Webhooks {
+    fn serve(&self, manifest: &Manifest, serving: Arc<Serving>, settings: Document) {
+        let mut webhooks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for rule in &manifest.webhooks {
+            let kinds = manifest.kinds.iter().filter(|kind| kind.kind == rule.kind);
+            webhooks.extend(kinds.map(|kind| Webhook {
+                api_version: kind.api_version.clone(),
+                kind: kind.kind.clone(),
+                phase: rule.phase,
+                operations: rule.operations.clone(),
+                serving: Arc::clone(&serving),
+                settings: settings.clone(),
+            }));
+        }
+        // The API server calls all mutating webhooks before the first validating one.
+        webhooks.sort_by_key(|webhook| webhook.phase == Phase::Validate);
+    }
+}
+
+impl Admission for Webhooks {
+    fn admit(&self, identity: &ObjectRef, object: Option<&Value>, old: Option<&Value>) -> Result<Admitted, Refused> {
+        let webhooks = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let operation = match (object, old) {
+            (Some(_), None) => Operation::Create,
+            (None, _) => Operation::Delete,
+            (Some(_), Some(_)) => Operation::Update,
+        };
+        let mut admitted = Admitted { object: object.cloned(), warnings: Vec::new() };
+        let asked = webhooks.iter().filter(|webhook| {
+            webhook.api_version == identity.api_version
+                && webhook.kind == identity.kind
+                && webhook.operations.contains(&operation)
+        });
+        for webhook in asked {
+            webhook.ask(operation, identity, old, &mut admitted)?;
+        }
+        Ok(admitted)
+    }
+}
+
+impl Webhook {
+    fn ask(
+        &self,
+        operation: Operation,
+        identity: &ObjectRef,
+        old: Option<&Value>,
+        admitted: &mut Admitted,
+    ) -> Result<(), Refused> {
+        let request = Request {
+            phase: self.phase,
+            operation,
+            identity: identity.clone(),
+            subresource: None,
+            object: admitted.object.as_ref().map(Document::from_value),
+            old_object: old.map(Document::from_value),
+            user: User { name: "simulated-user".into(), groups: vec!["system:authenticated".into()] },
+            dry_run: false,
+            settings: self.settings.clone(),
+        };
+        let module = self.serving.current();
+        let verdict = pollster::block_on(module.admit(request.clone())).map_err(|failure| Refused {
+            code: 500,
+            reason: failure.kind.reason().to_owned(),
+            message: failure.to_string(),
+            causes: Vec::new(),
+        })?;
+        admitted.warnings.extend(verdict.warnings.iter().cloned());
+        if let Some(denial) = verdict.denied {
+            let causes = denial.causes.into_iter().map(|c| (c.field, c.reason, c.message)).collect();
+            return Err(Refused { code: denial.code, reason: denial.reason, message: denial.message, causes });
+        }
+        let mutated = patch::mutated(&request, &verdict).map_err(|error| Refused {
+            code: 500,
+            reason: "ModuleAnswerInvalid".into(),
+            message: format!("module {}: {error}", module.generation()),
+            causes: Vec::new(),
+        })?;
+        admitted.object = mutated.or(admitted.object.take());
+        Ok(())
+    }
+}
