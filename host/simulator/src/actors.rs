@@ -82,9 +82,10 @@ fn set_devices(node: &mut Value, devices: &[(String, Value)]) {
 /// The condition Ready of a pod or a node.
 fn is_ready(object: &Value) -> bool {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| {
-        text(condition, "/type") == "Ready" && text(condition, "/status") == "True"
-    })
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| text(condition, "/type") == "Ready" && text(condition, "/status") == "True")
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {

@@ -161,10 +161,17 @@ impl Cache for FakeCluster {
         self.object(identity).as_ref().map(Document::from_value)
     }
 
-    fn list(&self, api_version: &str, kind: &str, namespace: Option<&str>, labels: &[(String, String)]) -> Vec<Observed> {
+    fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        labels: &[(String, String)],
+    ) -> Vec<Observed> {
         let store = self.lock();
         let matching = store.list(api_version, kind).filter(|(identity, stored)| {
-            namespace.is_none_or(|namespace| identity.namespace.as_deref() == Some(namespace)) && stored.has_labels(labels)
+            namespace.is_none_or(|namespace| identity.namespace.as_deref() == Some(namespace))
+                && stored.has_labels(labels)
         });
         matching
             .map(|(identity, stored)| Observed {

@@ -4,6 +4,8 @@ pub mod actors;
 pub mod cluster;
 pub mod manifest;
 pub mod misfit;
+pub mod scenario;
+pub mod view;
 mod world;
 
 pub use actors::Actors;

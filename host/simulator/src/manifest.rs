@@ -268,7 +268,8 @@ mod tests {
 
     #[test]
     fn every_field_knows_its_line() {
-        let text = "# a comment\napiVersion: v1\nkind: Pod\nspec:\n  list:\n    - name: a\n    - name: b\n---\nkind: Other\n";
+        let text =
+            "# a comment\napiVersion: v1\nkind: Pod\nspec:\n  list:\n    - name: a\n    - name: b\n---\nkind: Other\n";
         let documents = read(text).unwrap();
         assert_eq!(documents.len(), 2);
         let lines = ["kind", "spec", "spec.list[1].name"].map(|path| documents[0].line_of(path));
@@ -284,7 +285,8 @@ mod tests {
 
     #[test]
     fn scalars_are_read_as_kubernetes_reads_them() {
-        let text = "a: 1\nb: \"1\"\nc: true\nd: yes\ne: ~\nf: 1.5\ng: 0.5.1\nh: 1Gi\ni: 0x10\nj: -3\nk: 010\nl: |\n  x\n  y\n";
+        let text =
+            "a: 1\nb: \"1\"\nc: true\nd: yes\ne: ~\nf: 1.5\ng: 0.5.1\nh: 1Gi\ni: 0x10\nj: -3\nk: 010\nl: |\n  x\n  y\n";
         let expected = json!({"a": 1, "b": "1", "c": true, "d": "yes", "e": null, "f": 1.5, "g": "0.5.1", "h": "1Gi", "i": 16,
             "j": -3, "k": 10, "l": "x\ny\n"});
         assert_eq!(read(text).unwrap()[0].value, expected);

@@ -7,7 +7,8 @@ use std::{
 
 use operator_controller::{Clock, Context, Error, Outcome, Outside, reconcile};
 use operator_core::{
-    Action, BoxFuture, Deed, Document, Finding, Module, ObjectRef, Query, QueryFailure, Question, Request, Serving, User,
+    Action, BoxFuture, Deed, Document, Finding, Module, ObjectRef, Query, QueryFailure, Question, Request, Serving,
+    User,
     contract::{Manifest, Operation, Phase},
     patch,
 };
@@ -132,6 +133,31 @@ impl World {
     pub fn reconcile(&self, name: &str, parent: &ObjectRef) -> Option<Result<Outcome, Error>> {
         let served = self.modules.get(name)?;
         Some(self.runtime.block_on(reconcile(&served.context, parent)))
+    }
+
+    /// The object that people mean by kind and `name` or `namespace/name`.
+    pub fn named(&self, kind: &str, name: &str) -> Result<ObjectRef, String> {
+        let (api_version, namespaced) = self.cluster.kind(kind).ok_or_else(|| {
+            let known = self.cluster.kind_names();
+            let hint = operator_core::schema::nearest(kind, known.iter().map(String::as_str));
+            format!("there is no kind {kind}{}", hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default())
+        })?;
+        let kind = self
+            .cluster
+            .kind_names()
+            .into_iter()
+            .find(|k| k.eq_ignore_ascii_case(kind))
+            .unwrap_or_else(|| kind.to_owned());
+        let (namespace, name) = match name.split_once('/') {
+            Some((namespace, name)) => (Some(namespace.to_owned()), name),
+            None => (namespaced.then(|| "default".to_owned()), name),
+        };
+        Ok(ObjectRef { api_version, kind, namespace, name: name.to_owned() })
+    }
+
+    /// Stores an object as it is, status included: part of a fixture state.
+    pub fn add(&self, object: Value) {
+        self.cluster.put(object);
     }
 
     /// Sends a request of the Kubernetes API.

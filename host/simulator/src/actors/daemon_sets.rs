@@ -56,8 +56,10 @@ fn roll(cluster: &FakeCluster, set: &Value) -> bool {
 
 /// The nodes that the pod template selects and that it tolerates.
 fn wanted_nodes(cluster: &FakeCluster, set: &Value) -> Vec<String> {
-    let selector = set.pointer("/spec/template/spec/nodeSelector").and_then(Value::as_object).cloned().unwrap_or_default();
-    let tolerations = set.pointer("/spec/template/spec/tolerations").and_then(Value::as_array).cloned().unwrap_or_default();
+    let selector =
+        set.pointer("/spec/template/spec/nodeSelector").and_then(Value::as_object).cloned().unwrap_or_default();
+    let tolerations =
+        set.pointer("/spec/template/spec/tolerations").and_then(Value::as_array).cloned().unwrap_or_default();
     let matches = |node: &Value| {
         let labels = node.pointer("/metadata/labels");
         let selected = selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value));
@@ -69,7 +71,12 @@ fn wanted_nodes(cluster: &FakeCluster, set: &Value) -> Vec<String> {
             .any(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)));
         selected && !repelled
     };
-    cluster.all("v1", "Node").iter().filter(|node| matches(node)).map(|n| text(n, "/metadata/name").to_owned()).collect()
+    cluster
+        .all("v1", "Node")
+        .iter()
+        .filter(|node| matches(node))
+        .map(|n| text(n, "/metadata/name").to_owned())
+        .collect()
 }
 
 fn tolerates(toleration: &Value, taint: &Value) -> bool {
@@ -91,10 +98,13 @@ fn pod(set: &Value, node: &str, revision: &str) -> Value {
     if let Some(metadata) = metadata.as_object_mut() {
         metadata.insert("name".into(), format!("{name}-{suffix}").into());
         metadata.insert("namespace".into(), text(set, "/metadata/namespace").into());
-        metadata.insert("ownerReferences".into(), json!([{
-            "apiVersion": "apps/v1", "kind": "DaemonSet", "name": name, "uid": text(set, "/metadata/uid"),
-            "controller": true, "blockOwnerDeletion": true,
-        }]));
+        metadata.insert(
+            "ownerReferences".into(),
+            json!([{
+                "apiVersion": "apps/v1", "kind": "DaemonSet", "name": name, "uid": text(set, "/metadata/uid"),
+                "controller": true, "blockOwnerDeletion": true,
+            }]),
+        );
         let labels = metadata.entry("labels").or_insert_with(|| json!({}));
         if let Some(labels) = labels.as_object_mut() {
             labels.insert("controller-revision-hash".into(), revision.into());

@@ -40,10 +40,8 @@ impl Actors {
         let created = pod.pointer("/status/containerStatuses").is_some();
         let started = text(pod, "/status/startTime");
         let started = if started.is_empty() { now } else { started };
-        let statuses: Vec<Value> = containers
-            .iter()
-            .map(|container| self.container(pod, node, container, created, now))
-            .collect();
+        let statuses: Vec<Value> =
+            containers.iter().map(|container| self.container(pod, node, container, created, now)).collect();
         let ready = statuses.iter().all(|status| status.get("ready") == Some(&Value::Bool(true)));
         let running = statuses.iter().all(|status| status.pointer("/state/running").is_some());
         let phase = if running { "Running" } else { "Pending" };

@@ -235,11 +235,13 @@ fn part_text(part: &Part) -> String {
 }
 
 fn text(path: &[Part]) -> String {
-    path.iter().map(|part| match part {
-        Part::Field(name) => format!(".{name}"),
-        Part::Key(key) => format!("[{key}]"),
-        Part::Element(value) => format!("[={value}]"),
-    }).collect()
+    path.iter()
+        .map(|part| match part {
+            Part::Field(name) => format!(".{name}"),
+            Part::Key(key) => format!("[{key}]"),
+            Part::Element(value) => format!("[={value}]"),
+        })
+        .collect()
 }
 
 /// The part of a configuration that a request to this resource may change.

@@ -299,7 +299,8 @@ fn immutable(identity: &ObjectRef, before: Option<&Value>, after: &Value) -> Res
     let workload = matches!(identity.kind.as_str(), "DaemonSet" | "Deployment" | "StatefulSet" | "ReplicaSet");
     match before.and_then(selector) {
         Some(before) if workload && Some(&before) != selector(after).as_ref() => {
-            let message = format!("{} {:?} is invalid: spec.selector: field is immutable", identity.kind, identity.name);
+            let message =
+                format!("{} {:?} is invalid: spec.selector: field is immutable", identity.kind, identity.name);
             let cause = ("spec.selector".into(), "FieldValueInvalid".into(), "field is immutable".into());
             Err(Refused { code: 422, reason: "Invalid".into(), message, causes: vec![cause] })
         }

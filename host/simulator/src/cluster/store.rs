@@ -47,7 +47,8 @@ impl Stored {
     pub(crate) fn visible(&self) -> Value {
         let mut object = self.object.clone();
         let fields = self.ownership.managed_fields(&self.object);
-        if let (Some(metadata), false) = (object.get_mut("metadata").and_then(Value::as_object_mut), fields.is_empty()) {
+        if let (Some(metadata), false) = (object.get_mut("metadata").and_then(Value::as_object_mut), fields.is_empty())
+        {
             metadata.insert("managedFields".into(), Value::Array(fields));
         }
         object
@@ -84,9 +85,8 @@ impl Store {
     /// version. An object that is being deleted and has no finalizer left goes.
     pub(crate) fn save(&mut self, identity: &ObjectRef, mut stored: Stored) -> Stored {
         let before = self.objects.get(identity);
-        let unchanged = before.is_some_and(|before| {
-            before.object == stored.object && before.ownership == stored.ownership
-        });
+        let unchanged =
+            before.is_some_and(|before| before.object == stored.object && before.ownership == stored.ownership);
         if unchanged {
             return stored;
         }
@@ -166,7 +166,8 @@ impl Store {
         let orphan = |stored: &Stored| {
             let owners = stored.object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
             owners.is_some_and(|owners| {
-                let lives = |owner: &Value| owner.get("uid").and_then(Value::as_str).is_some_and(|uid| uids.contains(uid));
+                let lives =
+                    |owner: &Value| owner.get("uid").and_then(Value::as_str).is_some_and(|uid| uids.contains(uid));
                 !owners.is_empty() && !owners.iter().any(lives)
             })
         };
