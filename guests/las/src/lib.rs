@@ -1,1 +1,174 @@
-//! Placeholder.
+//! The LAS module: one local attestation service on each SGX node, and a probe that tells whether it works.
+//!
+//! What it makes and how it decides is in `README.md` beside this crate.
+
+mod admission;
+mod conditions;
+mod metrics;
+mod nodes;
+mod observe;
+mod problem;
+mod scone_api;
+mod status;
+mod syntax;
+mod workload;
+
+use crate::scone_api::{LAS, LASSpec, LASStatus, SconeSettings, State};
+use k8s_openapi::api::{
+    apps::v1::DaemonSet,
+    core::v1::{Node, Pod, Secret},
+};
+use kube::ResourceExt;
+use operator_guest::{
+    Cause, Desired, Failure, Manifest, Module, NamespaceRule, ObjectQuery, PodLogQuery, PodRule, Query, Request,
+    Settings, Snapshot, Verdict, module,
+};
+
+use crate::{
+    observe::{NODE_FIELDS, NODES, OTHER_FIELDS, OTHERS, Observation, OtherLas, POD_FIELDS, PODS},
+    problem::Problem,
+    status::{Evidence, Judgement},
+    workload::Site,
+};
+
+/// The module.
+pub struct LasModule;
+
+impl Module for LasModule {
+    type Parent = LAS;
+
+    fn manifest() -> Manifest {
+        module::<LAS>("las", env!("CARGO_PKG_VERSION"))
+            .description("Runs one local attestation service on each SGX node and probes it")
+            .owns::<DaemonSet>(NamespaceRule::Target)
+            .owns::<Secret>(NamespaceRule::Target)
+            .labels::<Node>([status::CAPABLE, status::OK])
+            .reads::<Node>(NamespaceRule::All, NODE_FIELDS)
+            .reads::<Pod>(NamespaceRule::Target, POD_FIELDS)
+            .reads::<LAS>(NamespaceRule::All, OTHER_FIELDS)
+            .pod_logs(PodRule {
+                namespaces: NamespaceRule::Target,
+                labels: [("app.kubernetes.io/name".to_owned(), "las".to_owned())].into(),
+                containers: vec![workload::LAS.to_owned()],
+                programs: Vec::new(),
+            })
+            .webhook_mutate("mlas.kb.io", "/mutate-base-scone-cloud-v1beta1-las")
+            .webhook_validate("vlas.kb.io", "/validate-base-scone-cloud-v1beta1-las")
+            .now_granularity(60)
+            .finalizer()
+            .build()
+    }
+
+    fn reconcile(snapshot: &Snapshot<LAS>) -> Result<Desired, Failure> {
+        if snapshot.finalizing {
+            return Ok(Desired::new().condition(conditions::deletion(true)).finalized());
+        }
+        let settings: SconeSettings = snapshot.settings.get()?;
+        let name = snapshot.parent.name_any();
+        let mut spec = snapshot.parent.spec.clone();
+        admission::fill(&mut spec, &settings);
+        let site = Site { name: &name, namespace: spec.namespace.as_deref().unwrap_or_default() };
+        let observation = observe::observe(snapshot, &name, &site.secret())?;
+        let desired = Desired::new().query(ObjectQuery::of::<LAS>().fields(OTHER_FIELDS).ask(OTHERS));
+        match &observation.all_las {
+            // A second DaemonSet for the same host port must not be made even for a moment.
+            None if observation.daemon_set.is_none() => Ok(desired),
+            Some(all) if let Some(first) = rival(&name, all) => Ok(refuse(desired, snapshot, &site, first)),
+            _ => Ok(run(desired, snapshot, &site, &spec, &observation)),
+        }
+    }
+
+    fn default(las: &mut LAS, request: &Request<LAS>) {
+        // Settings were accepted before; without them the published defaults hold.
+        admission::fill(&mut las.spec, &request.settings.decode().unwrap_or_default());
+    }
+
+    fn validate(request: &Request<LAS>) -> Verdict {
+        admission::judge(request)
+    }
+
+    fn validate_settings(settings: &Settings) -> Result<(), Vec<Cause>> {
+        settings.decode::<SconeSettings>().map(drop)
+    }
+}
+
+/// The LAS that was there before this one.
+fn rival<'a>(name: &str, all: &'a [OtherLas]) -> Option<&'a str> {
+    let age = |las: &'a OtherLas| (las.metadata.creation_timestamp.as_deref(), las.metadata.name.as_str());
+    let own = all.iter().find(|las| las.metadata.name == name).map(age)?;
+    all.iter().map(age).filter(|other| *other < own).min().map(|(_, name)| name)
+}
+
+/// A LAS beside another one: it makes nothing.
+fn refuse(desired: Desired, snapshot: &Snapshot<LAS>, site: &Site<'_>, first: &str) -> Desired {
+    let message = format!(
+        "LAS {first} is there already, and a cluster has one; delete one of them: kubectl delete las {}",
+        site.name
+    );
+    let status = LASStatus {
+        state: State::Unhealthy,
+        version: "unknown".to_owned(),
+        desired_number_scheduled: Some(0),
+        number_available: Some(0),
+        las_replica_alert: Some(-1),
+        las_probe_alert: Some(-1),
+        ..LASStatus::default()
+    };
+    let judgement = Judgement { status, why: Problem::new("AnotherLASExists", message) };
+    report(desired, snapshot, site, &judgement)
+}
+
+/// The one LAS of the cluster.
+fn run(
+    desired: Desired,
+    snapshot: &Snapshot<LAS>,
+    site: &Site<'_>,
+    spec: &LASSpec,
+    observation: &Observation,
+) -> Desired {
+    let keyed = workload::dcap_key(spec).is_some();
+    let nodes = nodes::nodes(snapshot, observation, keyed);
+    let evidence = Evidence {
+        parent: &snapshot.parent,
+        observation,
+        nodes: nodes.as_ref(),
+        needs_label: spec
+            .node_selector
+            .as_ref()
+            .and_then(|keys| keys.get(admission::SGX_CAPABLE))
+            .is_some_and(|value| value == "true"),
+        now: snapshot.now.unwrap_or_default(),
+    };
+    let judgement = status::judge(&evidence);
+    let logs = nodes.iter().flat_map(|nodes| &nodes.logs);
+    let desired = desired
+        .children(workload::children(site, spec))
+        .query(ObjectQuery::of::<Node>().fields(NODE_FIELDS).ask(NODES))
+        .query(pods(site))
+        .queries(logs.map(|pod| log(site, pod)))
+        .conditions(conditions::owned(site, observation, keyed))
+        .condition(conditions::checks(keyed));
+    report(status::label_nodes(desired, &judgement, observation), snapshot, site, &judgement)
+}
+
+fn pods(site: &Site<'_>) -> Query {
+    let query = ObjectQuery::of::<Pod>().in_namespace(site.namespace).fields(POD_FIELDS);
+    site.labels().iter().fold(query, |query, (key, value)| query.label(key, value)).ask(PODS)
+}
+
+fn log(site: &Site<'_>, pod: &str) -> Query {
+    let query = PodLogQuery::of(site.namespace, pod, workload::LAS, nodes::KEY_LINE).limit(5);
+    query.ask(&nodes::log_id(pod)).every(60).within(10)
+}
+
+/// What every LAS says.
+fn report(desired: Desired, snapshot: &Snapshot<LAS>, site: &Site<'_>, judgement: &Judgement) -> Desired {
+    desired
+        .status(&judgement.status)
+        .conditions(conditions::health(judgement))
+        .condition(conditions::deletion(false))
+        .events(status::event(&snapshot.parent, judgement))
+        .samples(metrics::samples(site.name, site.namespace, &judgement.status))
+}
+
+operator_guest::export!(LasModule);
