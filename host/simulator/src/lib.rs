@@ -10,4 +10,5 @@ mod world;
 
 pub use actors::Actors;
 pub use cluster::FakeCluster;
+pub use operator_controller::Outcome;
 pub use world::{World, WorldError};

@@ -160,6 +160,21 @@ impl World {
         self.cluster.put(object);
     }
 
+    /// Applies an object as `kubectl apply --server-side` does: the status code and the server's answer.
+    pub fn apply(&self, identity: &ObjectRef, object: &Value) -> (u16, Value) {
+        let path = format!("{}?fieldManager=kubectl&force=true", self.path_of(identity));
+        self.send(http::Method::PATCH, &path, "application/apply-patch+yaml", object)
+    }
+
+    /// The path of an object in the Kubernetes API.
+    pub fn path_of(&self, identity: &ObjectRef) -> String {
+        let served = operator_controller::Cache::resource(&self.cluster, &identity.api_version, &identity.kind);
+        let plural = served.map(|(plural, _)| plural).unwrap_or_default();
+        let root = if identity.api_version.contains('/') { "apis" } else { "api" };
+        let scope = identity.namespace.as_ref().map(|n| format!("/namespaces/{n}")).unwrap_or_default();
+        format!("/{root}/{}{scope}/{plural}/{}", identity.api_version, identity.name)
+    }
+
     /// Sends a request of the Kubernetes API.
     pub fn send(&self, method: http::Method, path: &str, content_type: &str, body: &Value) -> (u16, Value) {
         let request = http::Request::builder().method(method).uri(path).header("content-type", content_type);

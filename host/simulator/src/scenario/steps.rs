@@ -273,7 +273,7 @@ impl Run<'_> {
             let kind = document.value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
             let api_version = document.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
             let served = operator_controller::Cache::resource(&self.world.cluster, &api_version, &kind);
-            let Some((plural, namespaced)) = served else {
+            let Some((_, namespaced)) = served else {
                 return Err(misfit::unknown_kind(file, &document, &self.world.cluster.kind_names()).to_string().into());
             };
             let unknown = self.world.cluster.schema(&api_version, &kind).map_or_else(Vec::new, |schema| {
@@ -283,10 +283,13 @@ impl Run<'_> {
             });
             let name = document.value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             let namespace = document.value.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default");
-            let root = if api_version.contains('/') { "apis" } else { "api" };
-            let scope = if namespaced { format!("/namespaces/{namespace}") } else { String::new() };
-            let path = format!("/{root}/{api_version}{scope}/{plural}/{name}?fieldManager=kubectl&force=true");
-            let (code, answer) = self.world.send(Method::PATCH, &path, "application/apply-patch+yaml", &document.value);
+            let identity = ObjectRef {
+                api_version: api_version.clone(),
+                kind: kind.clone(),
+                namespace: namespaced.then(|| namespace.to_owned()),
+                name: name.to_owned(),
+            };
+            let (code, answer) = self.world.apply(&identity, &document.value);
             let refused = code >= 400 || !unknown.is_empty();
             self.lines.extend(unknown.iter().map(ToString::to_string));
             if refused {
@@ -317,17 +320,14 @@ impl Run<'_> {
         }
     }
 
-    fn path_of(&self, identity: &ObjectRef) -> String {
-        let plural = operator_controller::Cache::resource(&self.world.cluster, &identity.api_version, &identity.kind);
-        let plural = plural.map(|(plural, _)| plural).unwrap_or_default();
-        let root = if identity.api_version.contains('/') { "apis" } else { "api" };
-        let scope = identity.namespace.as_ref().map(|n| format!("/namespaces/{n}")).unwrap_or_default();
-        format!("/{root}/{}{scope}/{plural}/{}?fieldManager=kubectl", identity.api_version, identity.name)
-    }
-
     fn delete(&mut self, kind: &str, name: &str) -> Result<(), Stop> {
         let identity = self.world.named(kind, name)?;
-        match self.world.send(Method::DELETE, &self.path_of(&identity), "application/json", &Value::Null) {
+        match self.world.send(
+            Method::DELETE,
+            &format!("{}?fieldManager=kubectl", self.world.path_of(&identity)),
+            "application/json",
+            &Value::Null,
+        ) {
             (code, answer) if code >= 400 => {
                 Err(Stop::Impossible(answer.get("message").and_then(Value::as_str).unwrap_or("refused").to_owned()))
             }
@@ -339,8 +339,12 @@ impl Run<'_> {
         let identity = self.world.named(kind, name)?;
         let json = rest.find('{').and_then(|start| rest.get(start..)).unwrap_or_default();
         let patch: Value = serde_json::from_str(json).map_err(|error| format!("the patch is no JSON: {error}"))?;
-        let (code, answer) =
-            self.world.send(Method::PATCH, &self.path_of(&identity), "application/merge-patch+json", &patch);
+        let (code, answer) = self.world.send(
+            Method::PATCH,
+            &format!("{}?fieldManager=kubectl", self.world.path_of(&identity)),
+            "application/merge-patch+json",
+            &patch,
+        );
         if code < 400 {
             return Ok(());
         }

@@ -1,0 +1,176 @@
+//! `modctl admit`: defaults and verdict for the user's own file, as the webhooks would give them.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use operator_core::{
+    Document, ObjectRef, Request, User,
+    contract::{Manifest, Operation, Phase},
+    diff, patch, schema,
+};
+use operator_engine::Loaded;
+use operator_simulator::{manifest::Manifest as FileDocument, misfit, misfit::Misfit};
+use serde_json::{Value, json};
+
+use crate::{failure::Failure, files, load, output::Report};
+
+/// Judges the objects of a file: schema, defaults, validation. Exit code 1 when one is refused.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The module's package.
+    #[arg(long)]
+    module: PathBuf,
+    /// YAML or JSON with one or more objects of the module's kinds.
+    object: PathBuf,
+    /// The object as it is stored, for an update or a deletion.
+    #[arg(long)]
+    old: Option<PathBuf>,
+    /// What is being done; update when --old is given, else create.
+    #[arg(long, value_enum)]
+    operation: Option<Done>,
+    /// The module's settings, as JSON.
+    #[arg(long, default_value = "{}")]
+    settings: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Done {
+    Create,
+    Update,
+    Delete,
+}
+
+/// What came out for one object.
+struct Judged {
+    name: String,
+    lines: Vec<String>,
+    value: Value,
+    refused: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Report, Failure> {
+    let package = load::package(&arguments.module)?;
+    let documents = files::documents(&arguments.object)?;
+    let old = arguments.old.as_deref().map(files::documents).transpose()?.and_then(|old| old.into_iter().next());
+    let engine = load::engine(false, None)?;
+    let module = load::load(&engine, &package)?;
+    let mut report = Report::default();
+    let mut values = Vec::new();
+    for document in &documents {
+        let judged = judge(arguments, &package.manifest, &module, document, old.as_ref())?;
+        report.lines.push(format!("{}: {}", judged.name, if judged.refused { "refused" } else { "allowed" }));
+        report.lines.extend(judged.lines.iter().map(|line| format!("  {line}")));
+        report.bad |= judged.refused;
+        values.push(judged.value);
+    }
+    report.value = json!({"objects": values});
+    Ok(report)
+}
+
+fn judge(
+    arguments: &Arguments,
+    manifest: &Manifest,
+    module: &Loaded,
+    document: &FileDocument,
+    old: Option<&FileDocument>,
+) -> Result<Judged, Failure> {
+    let file = arguments.object.display().to_string();
+    let text = |key: &str| document.value.get(key).and_then(Value::as_str).unwrap_or_default();
+    let kind = manifest.kinds.iter().find(|kind| kind.kind == text("kind") && kind.api_version == text("apiVersion"));
+    let Some(kind) = kind else {
+        let known: Vec<String> = manifest.kinds.iter().map(|kind| kind.kind.clone()).collect();
+        return Err(Failure::Input(misfit::unknown_kind(&file, document, &known).to_string()));
+    };
+    let operation = match (arguments.operation, old) {
+        (Some(Done::Delete), _) => Operation::Delete,
+        (Some(Done::Update), _) | (None, Some(_)) => Operation::Update,
+        _ => Operation::Create,
+    };
+    let version = kind.api_version.rsplit('/').next().unwrap_or_default();
+    let schema = schema::of_crd(&kind.crd, version);
+    let mut misfits = schema.map_or_else(Vec::new, |schema| misfit::misfits(&file, document, schema));
+    let mut object = document.value.clone();
+    if let Some(schema) = schema {
+        schema::apply_defaults(schema, &mut object);
+    }
+    let mut asked = Asked { arguments, module, operation, old, warnings: Vec::new() };
+    if misfits.is_empty() {
+        for phase in [Phase::Mutate, Phase::Validate] {
+            let hooked = manifest
+                .webhooks
+                .iter()
+                .any(|h| h.kind == kind.kind && h.phase == phase && h.operations.contains(&operation));
+            if hooked {
+                misfits.extend(asked.ask(phase, &file, document, &mut object)?);
+            }
+        }
+    }
+    let changes = diff::changes(&object, &document.value);
+    let mut lines: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+    if misfits.is_empty() {
+        lines.extend(changes.iter().map(|change| format!("default {change}")));
+    }
+    lines.extend(asked.warnings.iter().map(|warning| format!("warning: {warning}")));
+    let name = document.value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
+    let causes: Vec<Value> = misfits
+        .iter()
+        .map(|m| json!({"file": m.file, "line": m.line, "field": m.path, "message": m.message}))
+        .collect();
+    let value = json!({
+        "kind": kind.kind, "name": name, "allowed": misfits.is_empty(), "causes": causes, "warnings": asked.warnings,
+        "patch": patch::json_patch(&document.value, &object), "object": object,
+    });
+    Ok(Judged { name: format!("{} {name}", kind.kind), lines, value, refused: !misfits.is_empty() })
+}
+
+/// One module that is asked about one object.
+struct Asked<'a> {
+    arguments: &'a Arguments,
+    module: &'a Loaded,
+    operation: Operation,
+    old: Option<&'a FileDocument>,
+    warnings: Vec<String>,
+}
+
+impl Asked<'_> {
+    /// Asks in one phase; changes `object` by the verdict, and gives what is wrong with it.
+    fn ask(
+        &mut self,
+        phase: Phase,
+        file: &str,
+        document: &FileDocument,
+        object: &mut Value,
+    ) -> Result<Vec<Misfit>, Failure> {
+        let identity = Document::from_value(object).identity().map(|identity| identity.object_ref());
+        let identity = identity.unwrap_or_else(|_| ObjectRef::cluster("", "", ""));
+        let deleted = self.operation == Operation::Delete;
+        let request = Request {
+            phase,
+            operation: self.operation,
+            identity,
+            subresource: None,
+            object: (!deleted).then(|| Document::from_value(object)),
+            old_object: self
+                .old
+                .map(|old| Document::from_value(&old.value))
+                .or_else(|| deleted.then(|| Document::from_value(object))),
+            user: User { name: "modctl".into(), groups: vec!["system:authenticated".into()] },
+            dry_run: true,
+            settings: Document::new(self.arguments.settings.as_bytes().to_vec()),
+        };
+        let verdict = self.module.admit_now(&request).map_err(|failure| Failure::Bad(failure.to_string()))?;
+        self.warnings.extend(verdict.warnings.iter().cloned());
+        if let Some(denial) = &verdict.denied {
+            if denial.causes.is_empty() {
+                return Ok(vec![Misfit::at(file, document, "", &denial.message)]);
+            }
+            let causes = denial.causes.iter().map(|cause| Misfit::at(file, document, &cause.field, &cause.message));
+            return Ok(causes.collect());
+        }
+        let changed = patch::mutated(&request, &verdict).map_err(|error| Failure::Bad(error.to_string()))?;
+        if let Some(changed) = changed {
+            *object = changed;
+        }
+        Ok(Vec::new())
+    }
+}

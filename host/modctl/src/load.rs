@@ -1,0 +1,63 @@
+//! Packages from disk, and an engine to run them.
+
+use std::path::{Path, PathBuf};
+
+use cap_std::{ambient_authority, fs::Dir};
+use operator_engine::{Compiler, Engine, EngineConfig, Loaded, Observer};
+use operator_package::{Folder, Package};
+
+use crate::failure::Failure;
+
+/// Reads the package at a path; the folder is opened first, so that a link cannot lead out of it.
+pub(crate) fn package(path: &Path) -> Result<Package, Failure> {
+    let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some(name) = file.strip_suffix(".wasm") else {
+        return Err(Failure::Input(format!("{} is no package; packages end in .wasm", path.display())));
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    read(&folder(parent)?, name)
+}
+
+/// Opens a folder of packages.
+pub(crate) fn folder(path: &Path) -> Result<Folder, Failure> {
+    Folder::open(&path.display().to_string()).map_err(|error| Failure::Input(error.to_string()))
+}
+
+/// Reads one package of a folder.
+pub(crate) fn read(folder: &Folder, name: &str) -> Result<Package, Failure> {
+    folder.read(name).map_err(|error| match error.reason() {
+        "Unreadable" => Failure::Input(error.to_string()),
+        _ => Failure::Bad(format!("{name}.wasm: {error}")),
+    })
+}
+
+/// An engine that keeps what it compiled in the user's cache, so that the second run is quick.
+pub(crate) fn engine(counting: bool, observer: Option<Observer>) -> Result<Engine, Failure> {
+    let compiler = Compiler::locate().map_err(|error| Failure::Internal(error.to_string()))?;
+    let mut config = EngineConfig::new(compiler);
+    if let Some(cache) = cache() {
+        config = config.with_cache(cache);
+    }
+    if counting {
+        config = config.counting_instructions();
+    }
+    config.observer = observer;
+    Engine::new(config).map_err(|error| Failure::Internal(error.to_string()))
+}
+
+/// Loads a package.
+pub(crate) fn load(engine: &Engine, package: &Package) -> Result<Loaded, Failure> {
+    let loaded = engine.load(package.manifest.clone(), &package.digest, &package.component);
+    loaded.map_err(|error| Failure::Bad(error.to_string()))
+}
+
+/// Where compiled modules are kept; nowhere when there is no home.
+fn cache() -> Option<Dir> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let root = set("SCONE_OPERATOR_CACHE")
+        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("scone-operator")))
+        .or_else(|| Some(set("HOME")?.join(".cache/scone-operator")))?;
+    let folder = root.join("compiled");
+    std::fs::create_dir_all(&folder).ok()?;
+    Dir::open_ambient_dir(&folder, ambient_authority()).ok()
+}
