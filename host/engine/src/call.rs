@@ -16,7 +16,7 @@ use crate::{
     limits::Limits,
     logger::Log,
     pool::Slot,
-    ticker::TICK,
+    ticker::TICK_MS,
 };
 
 /// Handles that a module may hold; it has no use for any, but a component that imports WASI may.
@@ -102,7 +102,7 @@ impl Prepared {
         match self.core.config.metering {
             // The tick under way counts as one, and must not shorten the time.
             Metering::Deadline => {
-                store.set_epoch_deadline(u64::from(self.budget.time_ms) / TICK.as_millis() as u64 + 1)
+                store.set_epoch_deadline(u64::from(self.budget.time_ms) / TICK_MS + 1);
             }
             Metering::Instructions => store.set_fuel(self.budget.instructions)?,
         }

@@ -52,7 +52,7 @@ pub struct CompileLimits {
 impl Default for CompileLimits {
     /// 2 GiB, 60 s of processor time, 60 s, 64 MiB. A module of 100 KiB takes 0.1 s and a result of 250 KiB.
     fn default() -> Self {
-        Self { address_space_mib: 2048, cpu_seconds: 60, wall: Duration::from_secs(60), output_mib: 64 }
+        Self { address_space_mib: 2048, cpu_seconds: 60, wall: Duration::from_mins(1), output_mib: 64 }
     }
 }
 
@@ -163,8 +163,7 @@ impl Compiler {
         else {
             return Err(self.unusable(&io::Error::other("it has no standard streams")));
         };
-        let outcome = thread::scope(|scope| self.attend(scope, &mut child, component, (stdin, stdout, stderr)));
-        outcome
+        thread::scope(|scope| self.attend(scope, &mut child, component, (stdin, stdout, stderr)))
     }
 
     fn command(&self, metering: Metering) -> Command {

@@ -11,7 +11,9 @@ use operator_contract::Manifest;
 use operator_core::Generation;
 use serde_json::Value;
 use tracing::warn;
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, component::Component};
+use wasmtime::{
+    Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails, component::Component,
+};
 
 use crate::{
     Budget, EngineConfig, LoadError, Loaded, Metering, answer,
@@ -122,7 +124,7 @@ impl Engine {
     pub fn describe(&self, component: &[u8]) -> Result<Vec<u8>, LoadError> {
         const UNNAMED: &str = "(not packaged)";
         let code = self.compile(UNNAMED, component)?;
-        let component = self.from_bytes(UNNAMED, &code)?;
+        let component = self.copied(UNNAMED, &code)?;
         let generation = Generation { name: UNNAMED.into(), version: "".into(), digest: "".into() };
         let prepared = self.prepare(generation, self.0.config.defaults, &component)?;
         try_instance(&prepared, &component)?;
@@ -162,7 +164,7 @@ impl Engine {
         });
         // Mapped from the file, code costs no memory of this process's own.
         let mapped = if kept { self.cached(name) } else { None };
-        let component = mapped.map_or_else(|| self.from_bytes(module, &code), Ok)?;
+        let component = mapped.map_or_else(|| self.copied(module, &code), Ok)?;
         Ok(Code { component, cached: false })
     }
 
@@ -186,10 +188,10 @@ impl Engine {
         config
             .compiler
             .compile(component, config.metering)
-            .map_err(|source| LoadError::Compile { module: module.to_owned(), source })
+            .map_err(|why| LoadError::Compile { module: module.to_owned(), why })
     }
 
-    fn from_bytes(&self, module: &str, code: &[u8]) -> Result<Component, LoadError> {
+    fn copied(&self, module: &str, code: &[u8]) -> Result<Component, LoadError> {
         code::from_bytes(&self.0.engine, code)
             .map_err(|error| LoadError::Instantiation { module: module.to_owned(), why: link::explain(&error) })
     }
@@ -281,6 +283,9 @@ fn shared(metering: Metering) -> Config {
         .wasm_wide_arithmetic(false)
         .wasm_custom_page_sizes(false)
         .max_wasm_stack(MODULE_STACK)
+        // A trap names functions, and functions have no need for a map from native to wasm addresses.
+        .generate_address_map(false)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .memory_init_cow(true);
     config
 }

@@ -32,12 +32,12 @@ pub enum LoadError {
         ceiling: u64,
     },
     /// The component could not be compiled.
-    #[error("module {module} could not be compiled: {source}")]
+    #[error("module {module} could not be compiled: {why}")]
     Compile {
         /// Which module.
         module: String,
         /// Why.
-        source: CompileError,
+        why: CompileError,
     },
     /// The component imports something that no module gets.
     #[error(
@@ -119,7 +119,7 @@ impl LoadError {
         match self {
             Self::Contract { .. } => "ContractUnsupported",
             Self::BudgetTooLarge { .. } => "BudgetTooLarge",
-            Self::Compile { source, .. } => source.reason(),
+            Self::Compile { why, .. } => why.reason(),
             Self::ForeignImport { .. } => "ImportRefused",
             Self::MissingExport { .. } => "ExportMissing",
             Self::Incompatible { .. } => "InterfaceDiffers",
