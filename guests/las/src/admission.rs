@@ -1,6 +1,5 @@
 //! What an administrator may leave out, and what is refused: defaults and validation of the spec.
 
-use crate::scone_api::{LAS, LASSpec, SconeSettings};
 use k8s_openapi::{
     api::core::v1::{Capabilities, PodSecurityContext, SeccompProfile, SecurityContext, Toleration},
     apimachinery::pkg::api::resource::Quantity,
@@ -8,6 +7,7 @@ use k8s_openapi::{
 use operator_guest::{Cause, Request, Verdict};
 
 use crate::{
+    api::{LAS, LASSpec, SconeSettings},
     nodes,
     syntax::{is_dns_label, is_dns_name, is_image, is_label_key, is_label_name},
     workload::{ENCLAVE, PORT, dcap_key},
@@ -148,7 +148,7 @@ fn label(key: &str, value: &str) -> Option<Cause> {
     })
 }
 
-/// The rules of the API server for tolerations, so that they are named here and not when the DaemonSet is refused.
+/// The rules of the API server for tolerations, so that they are named here and not when the `DaemonSet` is refused.
 fn tolerates(at: usize, toleration: &Toleration) -> Vec<Cause> {
     let field = |name: &str| format!("spec.tolerations[{at}].{name}");
     let mut causes = Vec::new();

@@ -1,9 +1,8 @@
 //! The conditions of a LAS: its health, its deletion, and the objects that it owns.
 
-use crate::scone_api::State;
 use operator_guest::{Condition, ConditionStatus};
 
-use crate::{observe::Observation, problem::Problem, status::Judgement, workload::Site};
+use crate::{api::State, observe::Observation, problem::Problem, status::Judgement, workload::Site};
 
 /// `Ready` and `IsHealthy`. Pending is unknown health: "any condition Unknown makes the resource PENDING".
 pub(crate) fn health(judgement: &Judgement) -> [Condition; 2] {

@@ -3,17 +3,17 @@
 //! What it makes and how it decides is in `README.md` beside this crate.
 
 mod admission;
+mod api;
 mod conditions;
 mod metrics;
 mod nodes;
 mod observe;
+mod pod;
 mod problem;
-mod scone_api;
 mod status;
 mod syntax;
 mod workload;
 
-use crate::scone_api::{LAS, LASSpec, LASStatus, SconeSettings, State};
 use k8s_openapi::api::{
     apps::v1::DaemonSet,
     core::v1::{Node, Pod, Secret},
@@ -21,10 +21,11 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 use operator_guest::{
     Cause, Desired, Failure, Manifest, Module, NamespaceRule, ObjectQuery, PodLogQuery, PodRule, Query, Request,
-    Settings, Snapshot, Verdict, module,
+    Settings, Snapshot, Verdict, module_with_crd,
 };
 
 use crate::{
+    api::{LAS, LASSpec, LASStatus, SconeSettings, State},
     observe::{NODE_FIELDS, NODES, OTHER_FIELDS, OTHERS, Observation, OtherLas, POD_FIELDS, PODS},
     problem::Problem,
     status::{Evidence, Judgement},
@@ -38,7 +39,7 @@ impl Module for LasModule {
     type Parent = LAS;
 
     fn manifest() -> Manifest {
-        module::<LAS>("las", env!("CARGO_PKG_VERSION"))
+        module_with_crd::<LAS>("las", env!("CARGO_PKG_VERSION"), include_str!("crd.json"))
             .description("Runs one local attestation service on each SGX node and probes it")
             .owns::<DaemonSet>(NamespaceRule::Target)
             .owns::<Secret>(NamespaceRule::Target)

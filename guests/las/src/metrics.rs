@@ -1,7 +1,8 @@
 //! Samples under the published names, so that published dashboards work.
 
-use crate::scone_api::{LASStatus, State};
 use operator_guest::Sample;
+
+use crate::api::{LASStatus, State};
 
 /// The samples of one LAS. It is cluster-scoped, so its namespace is that of its pods.
 pub(crate) fn samples(name: &str, namespace: &str, status: &LASStatus) -> [Sample; 5] {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::scone_api::{LAS, LASNodeStatus};
 use operator_guest::{QueryFailure, Snapshot};
 
 use crate::{
-    observe::{ContainerStatus, Observation, ObservedPod, by_node, unix_seconds},
+    api::{LAS, LASNodeStatus},
+    observe::{Observation, unix_seconds},
+    pod::{ContainerStatus, ObservedPod, by_node},
     problem::{self, Problem},
     workload::{self, PROBE_FAILURES, PROBE_PERIOD, PROBE_TIMEOUT},
 };

@@ -2,7 +2,7 @@
 
 use operator_guest::QueryFailure;
 
-use crate::{observe::ContainerStatus, workload};
+use crate::{pod::ContainerStatus, workload};
 
 /// One thing that keeps LAS from being healthy and that waiting will not cure.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::scone_api::{LAS, LASNodeStatus, LASStatus, State};
 use k8s_openapi::api::core::v1::Node;
 use operator_guest::{Desired, Event};
 
 use crate::{
+    api::{LAS, LASNodeStatus, LASStatus, State},
     nodes::{Nodes, START},
     observe::{DaemonSetStatus, Observation, ObservedDaemonSet, unix_seconds},
     problem::Problem,
@@ -31,7 +31,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) parent: &'a LAS,
     pub(crate) observation: &'a Observation,
     pub(crate) nodes: Option<&'a Nodes>,
-    /// Whether the DaemonSet runs only on nodes that the SGX plugin has labelled.
+    /// Whether the `DaemonSet` runs only on nodes that the SGX plugin has labelled.
     pub(crate) needs_label: bool,
     /// Unix seconds.
     pub(crate) now: i64,
@@ -127,7 +127,7 @@ fn state(evidence: &Evidence<'_>, status: &LASStatus, counts: Option<&DaemonSetS
 }
 
 impl Evidence<'_> {
-    /// Whether the DaemonSet has had its time.
+    /// Whether the `DaemonSet` has had its time.
     fn is_overdue(&self) -> bool {
         let created = self.observation.daemon_set.as_ref().and_then(|set| set.metadata.creation_timestamp.as_deref());
         created.and_then(unix_seconds).is_some_and(|created| self.now - created >= START)

@@ -61,9 +61,9 @@ fn is_path(path: &str) -> bool {
     let part = |part: &str| is_framed(part, |byte| matches!(byte, b'.' | b'_' | b'-'), is_lower);
     // Only a registry may have a port and upper-case letters.
     let registry = |text: &str| {
-        let (host, port) = text.split_once(':').map_or((text, "0"), |(host, port)| (host, port));
-        is_framed(host, |byte| matches!(byte, b'.' | b'-'), |byte| byte.is_ascii_alphanumeric())
-            && port.parse::<u16>().is_ok()
+        let (name, number) = text.split_once(':').unwrap_or((text, "0"));
+        is_framed(name, |byte| matches!(byte, b'.' | b'-'), |byte| byte.is_ascii_alphanumeric())
+            && number.parse::<u16>().is_ok()
     };
     match rest {
         Some(rest) => (registry(first) || part(first)) && rest.split('/').all(part),

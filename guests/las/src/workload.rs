@@ -1,8 +1,7 @@
-//! What a LAS is made of: one DaemonSet with two containers, and a Secret when there is a DCAP key.
+//! What a LAS is made of: one `DaemonSet` with two containers, and a Secret when there is a DCAP key.
 
 use std::collections::BTreeMap;
 
-use crate::scone_api::LASSpec;
 use k8s_openapi::{
     ByteString,
     api::{
@@ -17,6 +16,8 @@ use k8s_openapi::{
 use kube::core::ObjectMeta;
 use operator_guest::{Child, Strategy};
 use sha2::{Digest, Sha256};
+
+use crate::api::LASSpec;
 
 /// The port that LAS listens on inside its pod (published; only the host port can be chosen).
 pub(crate) const PORT: i32 = 18_766;
@@ -56,7 +57,7 @@ impl Site<'_> {
         format!("{}-dcap", self.name)
     }
 
-    /// The labels by which pods are found; immutable in a DaemonSet.
+    /// The labels by which pods are found; immutable in a `DaemonSet`.
     pub(crate) fn labels(&self) -> BTreeMap<String, String> {
         [("app.kubernetes.io/name", "las"), ("app.kubernetes.io/instance", self.name)]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
@@ -131,7 +132,7 @@ fn annotations(spec: &LASSpec) -> Option<BTreeMap<String, String>> {
 
 /// 64 bits of a cryptographic hash: enough to see a change, useless for finding a 128-bit key.
 fn key_hash(key: &str) -> String {
-    Sha256::digest(key).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(key).first_chunk::<8>().map(hex::encode).unwrap_or_default()
 }
 
 fn pod(site: &Site<'_>, spec: &LASSpec) -> PodSpec {

@@ -1,4 +1,5 @@
 //! What the module answers: one rule each, from a settled cluster with one line changed.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
 use insta::assert_snapshot;
 use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Secret};
