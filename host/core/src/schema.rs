@@ -1,4 +1,4 @@
-//! What a structural schema (the OpenAPI v3 of a CRD) says about an object: violations, unknown fields, defaults, pruning.
+//! What a structural schema (the `OpenAPI` v3 of a CRD) says about an object: violations, unknown fields, defaults, pruning.
 //!
 //! The keywords that structural schemas use are covered, but two: `pattern` and CEL rules are left to the API server, since
 //! their engines would have to be the server's own to agree with it.
@@ -55,7 +55,10 @@ fn check(schema: &Value, value: &Value, path: &str, out: &mut Vec<Violation>) {
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array).filter(|allowed| !allowed.contains(value)) {
         let allowed: Vec<String> = allowed.iter().map(plain).collect();
-        refuse("FieldValueNotSupported", format!("{} is not supported; write one of {}", plain(value), allowed.join(", ")));
+        refuse(
+            "FieldValueNotSupported",
+            format!("{} is not supported; write one of {}", plain(value), allowed.join(", ")),
+        );
     }
     for (reason, message) in bounds(schema, value) {
         refuse(reason, message);
@@ -64,7 +67,10 @@ fn check(schema: &Value, value: &Value, path: &str, out: &mut Vec<Violation>) {
         Value::Object(map) => check_object(schema, map, path, out),
         Value::Array(elements) => {
             if let Some(items) = schema.get("items") {
-                elements.iter().enumerate().for_each(|(i, element)| check(items, element, &format!("{path}[{i}]"), out));
+                elements
+                    .iter()
+                    .enumerate()
+                    .for_each(|(i, element)| check(items, element, &format!("{path}[{i}]"), out));
             }
         }
         _ => {}
@@ -90,10 +96,14 @@ fn bounds(schema: &Value, value: &Value) -> Vec<(&'static str, String)> {
     let limit = |key: &str| schema.get(key).and_then(Value::as_f64);
     let exclusive = |key: &str| flag(schema, key);
     if let Some(number) = value.as_f64() {
-        if let Some(min) = limit("minimum").filter(|min| number < *min || exclusive("exclusiveMinimum") && number <= *min) {
+        if let Some(min) =
+            limit("minimum").filter(|min| number < *min || exclusive("exclusiveMinimum") && number <= *min)
+        {
             broken.push(("FieldValueInvalid", format!("{number} is too small; write at least {min}")));
         }
-        if let Some(max) = limit("maximum").filter(|max| number > *max || exclusive("exclusiveMaximum") && number >= *max) {
+        if let Some(max) =
+            limit("maximum").filter(|max| number > *max || exclusive("exclusiveMaximum") && number >= *max)
+        {
             broken.push(("FieldValueInvalid", format!("{number} is too large; write at most {max}")));
         }
     }
@@ -174,9 +184,9 @@ fn walk_unknown(schema: &Value, value: &Value, path: &str, out: &mut Vec<Unknown
 
 /// The candidate that a misspelt name was probably meant to be.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let scored = candidates.into_iter().map(|candidate| {
-        (strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase()), candidate)
-    });
+    let scored = candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase()), candidate));
     scored.min().filter(|(distance, _)| *distance <= 2.max(name.len() / 3)).map(|(_, candidate)| candidate.to_owned())
 }
 
@@ -184,10 +194,12 @@ fn known_fields(schema: &Value) -> impl Iterator<Item = &str> {
     schema.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.as_str())
 }
 
-/// Writes the schema's defaults into an object, as the API server does before it stores it.
+/// Writes the schema's defaults into an object, as the API server does before it stores it. A null where none is allowed
+/// counts as absent.
 pub fn apply_defaults(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(map) => {
+            map.retain(|key, value| !value.is_null() || schema_of(schema, key).is_none_or(|s| flag(s, "nullable")));
             let properties = schema.get("properties").and_then(Value::as_object);
             for (key, schema) in properties.into_iter().flatten() {
                 if let (false, Some(default)) = (map.contains_key(key), schema.get("default")) {
@@ -202,7 +214,9 @@ pub fn apply_defaults(schema: &Value, value: &mut Value) {
         }
         Value::Array(elements) => {
             if let Some(items) = schema.get("items") {
-                elements.iter_mut().for_each(|element| apply_defaults(items, element));
+                for element in elements {
+                    apply_defaults(items, element);
+                }
             }
         }
         _ => {}
@@ -211,28 +225,28 @@ pub fn apply_defaults(schema: &Value, value: &mut Value) {
 
 /// Drops the fields that the schema does not know, as the API server does before it stores an object.
 pub fn prune(schema: &Value, value: &mut Value) {
-    for unknown in unknown_fields(schema, value) {
-        remove(value, &unknown.path);
-    }
+    prune_at(schema, value, true);
 }
 
-fn remove(value: &mut Value, path: &str) {
-    let mut parts: Vec<String> = path.split('.').map(str::to_owned).collect();
-    let Some(last) = parts.pop() else { return };
-    let mut at = value;
-    for part in parts {
-        let mut pieces = part.split('[');
-        let next = pieces.next().and_then(|key| at.get_mut(key));
-        let Some(mut next) = next else { return };
-        for index in pieces {
-            let index: Option<usize> = index.trim_end_matches(']').parse().ok();
-            let Some(element) = index.and_then(|index| next.get_mut(index)) else { return };
-            next = element;
+fn prune_at(schema: &Value, value: &mut Value, root: bool) {
+    match value {
+        Value::Object(map) => {
+            let kept = |key: &str| schema_of(schema, key).is_some() || is_open(schema) || root && is_server_field(key);
+            map.retain(|key, _| kept(key));
+            for (key, inner) in map {
+                if let Some(schema) = schema_of(schema, key).filter(|_| !root || !is_server_field(key)) {
+                    prune_at(schema, inner, false);
+                }
+            }
         }
-        at = next;
-    }
-    if let Some(map) = at.as_object_mut() {
-        map.remove(&last);
+        Value::Array(elements) => {
+            if let Some(items) = schema.get("items") {
+                for element in elements {
+                    prune_at(items, element, false);
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -298,14 +312,21 @@ mod tests {
             ["spec.pull: Often is not supported; write one of Always, Never"]
         );
         assert_eq!(messages(json!({"image": ""})), ["spec.image: has 0 characters; at least 1 are needed"]);
-        assert_eq!(messages(json!({"image": "x", "labels": {"a": 1}})), ["spec.labels.a: must be of type string, not integer"]);
-        assert_eq!(messages(json!({"image": "x", "size": true})), ["spec.size: must be of type integer or string, not boolean"]);
+        assert_eq!(
+            messages(json!({"image": "x", "labels": {"a": 1}})),
+            ["spec.labels.a: must be of type string, not integer"]
+        );
+        assert_eq!(
+            messages(json!({"image": "x", "size": true})),
+            ["spec.size: must be of type integer or string, not boolean"]
+        );
         assert!(messages(json!({"image": "x", "size": "1Gi"})).is_empty());
     }
 
     #[test]
     fn a_misspelt_field_is_told_with_the_nearest_known_one() {
-        let object = json!({"spec": {"prot": 1, "labels": {"any": "x"}, "free": {"any": 1}, "secrets": [{"nmae": "a"}]}});
+        let object =
+            json!({"spec": {"prot": 1, "labels": {"any": "x"}, "free": {"any": 1}, "secrets": [{"nmae": "a"}]}});
         let found: Vec<_> = unknown_fields(&schema(), &object).into_iter().map(|u| (u.path, u.nearest)).collect();
         assert_eq!(
             found,
@@ -320,9 +341,36 @@ mod tests {
 
     #[test]
     fn defaults_are_written_and_unknown_fields_dropped() {
-        let mut object = json!({"metadata": {"name": "a"}, "spec": {"image": "x", "nope": 1, "secrets": [{"nope": 1}]}});
+        let mut object =
+            json!({"metadata": {"name": "a"}, "spec": {"image": "x", "nope": 1, "secrets": [{"nope": 1}]}});
         apply_defaults(&schema(), &mut object);
         prune(&schema(), &mut object);
         assert_eq!(object, json!({"metadata": {"name": "a"}, "spec": {"image": "x", "port": 18766, "secrets": [{}]}}));
+    }
+
+    #[test]
+    fn a_dropped_field_may_have_dots_in_its_name() {
+        let mut object = json!({"spec": {"a.b/c": 1, "labels": {"a.b/c": "x"}}});
+        prune(&schema(), &mut object);
+        assert_eq!(object, json!({"spec": {"labels": {"a.b/c": "x"}}}));
+    }
+
+    #[test]
+    fn a_null_is_absent_unless_the_schema_allows_it() {
+        let mut object = json!({"spec": {"image": "x", "port": null, "pull": null}});
+        apply_defaults(&schema(), &mut object);
+        assert_eq!(object, json!({"spec": {"image": "x", "port": 18766}}));
+        let nullable = json!({"type": "object", "properties": {"a": {"type": "string", "nullable": true}}});
+        let mut object = json!({"a": null});
+        apply_defaults(&nullable, &mut object);
+        assert_eq!((object.clone(), violations(&nullable, &object)), (json!({"a": null}), vec![]));
+    }
+
+    #[test]
+    fn the_servers_own_fields_are_known_to_every_schema() {
+        let mut object = json!({"apiVersion": "v1", "kind": "K", "metadata": {"labels": {"a": "b"}}, "other": 1});
+        assert_eq!(unknown_fields(&schema(), &object).len(), 1);
+        prune(&schema(), &mut object);
+        assert_eq!(object, json!({"apiVersion": "v1", "kind": "K", "metadata": {"labels": {"a": "b"}}}));
     }
 }

@@ -4,10 +4,20 @@
 //! no randomness: time is a number that a script advances, and names of its own making are counted.
 
 mod apply;
+mod defaults;
 mod kinds;
+mod patches;
+mod path;
+mod refused;
 mod request;
 mod serve;
 mod store;
+mod types;
+mod validate;
+mod write;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,24 +1,16 @@
 //! Server-side apply: who owns which field, what conflicts, what goes when nobody wants it any more.
 //!
-//! Lists are merged by the keys that Kubernetes' own types declare for the fields that operators write; every other list is
-//! replaced as a whole.
+//! Lists are merged by the keys that Kubernetes' own types declare for the fields that operators write, and lists of custom
+//! resources by what their schema says; every other list is replaced as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-/// One step of a path, as `FieldsV1` writes it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
-    /// `f:name`
-    Field(String),
-    /// `k:{"name":"x"}`: an element of an associative list.
-    Key(String),
-    /// `v:"x"`: an element of a set.
-    Element(String),
-}
-
-type Path = Vec<Part>;
+use super::{
+    path::{Part, Path, at, key_of, part_text, remove_at, text},
+    types::{Merge, Type},
+};
 
 /// One manager's claim: whether by apply, and on which subresource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,36 +31,8 @@ pub(crate) struct Conflict {
     pub(crate) field: String,
 }
 
-/// How a list is merged.
-enum ListType {
-    Associative(&'static [&'static str]),
-    Set,
-    Atomic,
-}
-
-fn list_type(field: &str) -> ListType {
-    match field {
-        "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" | "secrets" => {
-            ListType::Associative(&["name"])
-        }
-        "ports" => ListType::Associative(&["containerPort", "port", "protocol"]),
-        "volumeMounts" => ListType::Associative(&["mountPath"]),
-        "conditions" => ListType::Associative(&["type"]),
-        "ownerReferences" => ListType::Associative(&["uid"]),
-        "topologySpreadConstraints" => ListType::Associative(&["topologyKey"]),
-        "finalizers" => ListType::Set,
-        _ => ListType::Atomic,
-    }
-}
-
-fn key_of(element: &Value, keys: &[&str]) -> Option<String> {
-    let map: Map<String, Value> =
-        keys.iter().filter_map(|key| Some(((*key).to_owned(), element.get(*key)?.clone()))).collect();
-    (!map.is_empty()).then(|| Value::Object(map).to_string())
-}
-
-/// The leaves of a configuration, without what only names the object.
-fn leaves(config: &Value, status: bool) -> BTreeSet<Path> {
+/// The leaves of a configuration, without what only names the object or is the server's.
+fn leaves(config: &Value, of: Type<'_>, status: bool) -> BTreeSet<Path> {
     let mut out = BTreeSet::new();
     for (key, value) in config.as_object().into_iter().flatten() {
         let relevant = match key.as_str() {
@@ -77,43 +41,66 @@ fn leaves(config: &Value, status: bool) -> BTreeSet<Path> {
             _ => !status,
         };
         if relevant {
-            walk(value, key, &mut vec![Part::Field(key.clone())], &mut out);
+            walk(value, of.field(key), &mut vec![Part::Field(key.clone())], &mut out);
         }
     }
-    for named in ["name", "namespace"] {
-        out.remove(&vec![Part::Field("metadata".into()), Part::Field(named.into())]);
-    }
+    out.retain(|path| match path.as_slice() {
+        [Part::Field(metadata)] => metadata != "metadata",
+        [Part::Field(metadata), Part::Field(field), ..] if metadata == "metadata" => {
+            !SERVER_FIELDS.contains(&field.as_str())
+        }
+        _ => true,
+    });
     out
 }
 
-fn walk(value: &Value, field: &str, at: &mut Path, out: &mut BTreeSet<Path>) {
-    match (value, list_type(field)) {
-        (Value::Object(map), _) if !map.is_empty() => {
+/// Metadata that nobody owns.
+const SERVER_FIELDS: [&str; 7] =
+    ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"];
+
+fn walk(value: &Value, of: Type<'_>, at: &mut Path, out: &mut BTreeSet<Path>) {
+    match value {
+        Value::Object(map) if !map.is_empty() && matches!(of.map(), Merge::Granular) => {
             for (key, inner) in map {
                 at.push(Part::Field(key.clone()));
-                walk(inner, key, at, out);
+                walk(inner, of.field(key), at, out);
                 at.pop();
             }
         }
-        (Value::Array(elements), ListType::Associative(keys)) if !elements.is_empty() => {
-            for element in elements {
-                let Some(key) = key_of(element, keys) else { continue };
-                at.push(Part::Key(key));
-                walk(element, "", at, out);
-                at.pop();
+        Value::Array(elements) if !elements.is_empty() => match of.list() {
+            Merge::Associative(keys) => {
+                for element in elements {
+                    let Some(key) = key_of(element, &keys) else { continue };
+                    at.push(Part::Key(key));
+                    walk(element, of.element(), at, out);
+                    at.pop();
+                }
             }
-        }
-        (Value::Array(elements), ListType::Set) => {
-            for element in elements {
-                at.push(Part::Element(element.to_string()));
+            Merge::Set => {
+                for element in elements {
+                    at.push(Part::Element(element.to_string()));
+                    out.insert(at.clone());
+                    at.pop();
+                }
+            }
+            Merge::Atomic | Merge::Granular => {
                 out.insert(at.clone());
-                at.pop();
             }
-        }
+        },
         _ => {
             out.insert(at.clone());
         }
     }
+}
+
+/// Who applies, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applier<'a> {
+    pub(crate) manager: &'a str,
+    /// Whether the status is applied, not the rest.
+    pub(crate) status: bool,
+    /// Whether others lose what they own with other values.
+    pub(crate) force: bool,
 }
 
 impl Ownership {
@@ -122,12 +109,12 @@ impl Ownership {
         &mut self,
         object: &Value,
         config: &Value,
-        manager: &str,
-        status: bool,
-        force: bool,
+        of: Type<'_>,
+        by: Applier<'_>,
     ) -> Result<Value, Vec<Conflict>> {
+        let Applier { manager, status, force } = by;
         let claim = Claim { manager: manager.to_owned(), operation: "Apply", status };
-        let wanted = leaves(config, status);
+        let wanted = leaves(config, of, status);
         let conflicts = self.conflicts(&claim, &wanted, object, config);
         if !conflicts.is_empty() && !force {
             return Err(conflicts);
@@ -140,9 +127,9 @@ impl Ownership {
         }
         let before = self.0.insert(claim, wanted.clone()).unwrap_or_default();
         self.0.retain(|_, paths| !paths.is_empty());
-        let mut merged = merge(object, &relevant(config, status), "");
+        let mut merged = merge(object, &relevant(config, status), of);
         for path in before.difference(&wanted) {
-            let kept = self.0.values().any(|paths| paths.contains(path));
+            let kept = self.0.values().flatten().any(|other| other.starts_with(path));
             if !kept {
                 self.remove(&mut merged, path);
             }
@@ -160,8 +147,8 @@ impl Ownership {
     }
 
     /// Notes that a manager wrote an object as a whole or by a patch: it owns what it changed.
-    pub(crate) fn update(&mut self, before: &Value, after: &Value, manager: &str, status: bool) {
-        let (had, has) = (leaves(before, status), leaves(after, status));
+    pub(crate) fn update(&mut self, before: &Value, after: &Value, of: Type<'_>, manager: &str, status: bool) {
+        let (had, has) = (leaves(before, of, status), leaves(after, of, status));
         let changed: BTreeSet<Path> =
             has.iter().filter(|path| !had.contains(*path) || at(before, path) != at(after, path)).cloned().collect();
         let claim = Claim { manager: manager.to_owned(), operation: "Update", status };
@@ -173,6 +160,14 @@ impl Ownership {
         let owned = self.0.entry(claim).or_default();
         owned.extend(changed);
         owned.retain(|path| has.contains(path));
+        self.0.retain(|_, paths| !paths.is_empty());
+    }
+
+    /// Forgets fields that are gone: whoever owned them owns nothing now.
+    pub(crate) fn forget_missing(&mut self, object: &Value) {
+        for paths in self.0.values_mut() {
+            paths.retain(|path| at(object, path).is_some());
+        }
         self.0.retain(|_, paths| !paths.is_empty());
     }
 
@@ -205,7 +200,9 @@ impl Ownership {
             .iter()
             .map(|(claim, paths)| {
                 let mut fields = json!({});
-                paths.iter().for_each(|path| insert(&mut fields, path));
+                for path in paths {
+                    insert(&mut fields, path);
+                }
                 let mut entry = json!({
                     "manager": claim.manager, "operation": claim.operation, "apiVersion": api_version,
                     "fieldsType": "FieldsV1", "fieldsV1": fields,
@@ -226,24 +223,6 @@ fn insert(fields: &mut Value, path: &[Part]) {
     }
 }
 
-fn part_text(part: &Part) -> String {
-    match part {
-        Part::Field(name) => format!("f:{name}"),
-        Part::Key(key) => format!("k:{key}"),
-        Part::Element(value) => format!("v:{value}"),
-    }
-}
-
-fn text(path: &[Part]) -> String {
-    path.iter()
-        .map(|part| match part {
-            Part::Field(name) => format!(".{name}"),
-            Part::Key(key) => format!("[{key}]"),
-            Part::Element(value) => format!("[={value}]"),
-        })
-        .collect()
-}
-
 /// The part of a configuration that a request to this resource may change.
 fn relevant(config: &Value, status: bool) -> Value {
     let mut map = config.as_object().cloned().unwrap_or_default();
@@ -255,67 +234,37 @@ fn relevant(config: &Value, status: bool) -> Value {
     Value::Object(map)
 }
 
-fn merge(object: &Value, config: &Value, field: &str) -> Value {
-    match (object, config, list_type(field)) {
-        (Value::Object(there), Value::Object(wanted), _) => {
+fn merge(object: &Value, config: &Value, of: Type<'_>) -> Value {
+    match (object, config) {
+        (Value::Object(there), Value::Object(wanted)) if matches!(of.map(), Merge::Granular) => {
             let mut merged = there.clone();
             for (key, value) in wanted {
-                let value = there.get(key).map_or_else(|| value.clone(), |there| merge(there, value, key));
+                let value = there.get(key).map_or_else(|| value.clone(), |there| merge(there, value, of.field(key)));
                 merged.insert(key.clone(), value);
             }
             Value::Object(merged)
         }
-        (Value::Array(there), Value::Array(wanted), ListType::Associative(keys)) => {
-            let mut merged = there.clone();
-            for element in wanted {
-                let key = key_of(element, keys);
-                match merged.iter_mut().find(|other| key.is_some() && key_of(other, keys) == key) {
-                    Some(other) => *other = merge(other, element, ""),
-                    None => merged.push(element.clone()),
-                }
+        (Value::Array(there), Value::Array(wanted)) => match of.list() {
+            Merge::Associative(keys) => merge_by_key(there, wanted, &keys, of.element()),
+            Merge::Set => {
+                let mut merged = there.clone();
+                merged.extend(wanted.iter().filter(|element| !there.contains(element)).cloned());
+                Value::Array(merged)
             }
-            Value::Array(merged)
-        }
-        (Value::Array(there), Value::Array(wanted), ListType::Set) => {
-            let mut merged = there.clone();
-            merged.extend(wanted.iter().filter(|element| !there.contains(element)).cloned());
-            Value::Array(merged)
-        }
+            Merge::Atomic | Merge::Granular => config.clone(),
+        },
         _ => config.clone(),
     }
 }
 
-fn at<'a>(value: &'a Value, path: &[Part]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, part| match part {
-        Part::Field(name) => value.get(name),
-        Part::Key(key) => value.as_array()?.iter().find(|element| matches_key(element, key)),
-        Part::Element(text) => value.as_array()?.iter().find(|element| element.to_string() == *text),
-    })
-}
-
-fn remove_at(value: &mut Value, path: &[Part]) {
-    let Some((first, rest)) = path.split_first() else { return };
-    match (value, first) {
-        (Value::Object(map), Part::Field(name)) if rest.is_empty() => {
-            map.remove(name);
+fn merge_by_key(there: &[Value], wanted: &[Value], keys: &[&str], of: Type<'_>) -> Value {
+    let mut merged = there.to_vec();
+    for element in wanted {
+        let key = key_of(element, keys);
+        match merged.iter_mut().find(|other| key.is_some() && key_of(other, keys) == key) {
+            Some(other) => *other = merge(other, element, of),
+            None => merged.push(element.clone()),
         }
-        (Value::Object(map), Part::Field(name)) => {
-            if let Some(inner) = map.get_mut(name) {
-                remove_at(inner, rest);
-            }
-        }
-        (Value::Array(elements), Part::Key(key)) if rest.is_empty() => elements.retain(|e| !matches_key(e, key)),
-        (Value::Array(elements), Part::Key(key)) => {
-            if let Some(element) = elements.iter_mut().find(|element| matches_key(element, key)) {
-                remove_at(element, rest);
-            }
-        }
-        (Value::Array(elements), Part::Element(text)) => elements.retain(|element| element.to_string() != *text),
-        _ => {}
     }
-}
-
-fn matches_key(element: &Value, key: &str) -> bool {
-    let key: Value = serde_json::from_str(key).unwrap_or_default();
-    key.as_object().is_some_and(|key| key.iter().all(|(name, value)| element.get(name) == Some(value)))
+    Value::Array(merged)
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 /// One kind.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "kind is the word of the Kubernetes API")]
 pub(crate) struct Kind {
     pub(crate) api_version: String,
     pub(crate) kind: String,
@@ -89,11 +90,18 @@ impl Kinds {
         all
     }
 
+    /// Serves no longer what a CRD defines.
+    pub(crate) fn undefine(&mut self, crd: &Value) {
+        let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (group, kind) = (format!("{}/", text("/spec/group")), text("/spec/names/kind"));
+        self.0.retain(|known| known.kind != kind || !known.api_version.starts_with(&group));
+    }
+
     /// Serves what a CRD defines, in place of what an earlier one of its name defined.
     pub(crate) fn define(&mut self, crd: &Value) {
+        self.undefine(crd);
         let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (group, kind) = (text("/spec/group"), text("/spec/names/kind"));
-        self.0.retain(|known| !(known.kind == kind && known.api_version.starts_with(&format!("{group}/"))));
         for version in crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten() {
             let name = version.get("name").and_then(Value::as_str).unwrap_or_default();
             self.0.push(Kind {

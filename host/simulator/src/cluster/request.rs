@@ -1,6 +1,11 @@
 //! What a request is about: its path and query taken apart.
 
-use super::kinds::{Kind, Kinds};
+use operator_core::ObjectRef;
+
+use super::{
+    kinds::{Kind, Kinds},
+    store::Stored,
+};
 
 /// The target of one request.
 #[derive(Clone, Debug)]
@@ -43,11 +48,60 @@ impl Target {
         self.query.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
 
-    /// The labels that a list asks for: `a=b,c=d`.
-    pub(crate) fn labels(&self) -> Vec<(String, String)> {
-        let selector = self.parameter("labelSelector").unwrap_or_default();
-        let pairs = selector.split(',').filter_map(|pair| pair.split_once('='));
-        pairs.map(|(key, value)| (key.to_owned(), value.trim_start_matches('=').to_owned())).collect()
+    /// The object of this kind with this name.
+    pub(crate) fn identity(&self, name: &str) -> ObjectRef {
+        ObjectRef {
+            api_version: self.kind.api_version.clone(),
+            kind: self.kind.kind.clone(),
+            namespace: self.namespace.clone().filter(|_| self.kind.namespaced),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Whether a list with this query shows an object.
+    pub(crate) fn selects(&self, identity: &ObjectRef, stored: &Stored) -> bool {
+        let fields = self.parameter("fieldSelector").unwrap_or_default();
+        let labels = self.parameter("labelSelector").unwrap_or_default();
+        requirements(fields).all(|requirement| field_fits(requirement, identity))
+            && requirements(labels).all(|requirement| label_fits(requirement, stored))
+    }
+}
+
+/// The parts of a selector: commas within parentheses do not separate.
+fn requirements(selector: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_i32;
+    let parts = selector.split(move |c: char| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty())
+}
+
+fn field_fits(requirement: &str, identity: &ObjectRef) -> bool {
+    let (field, value) = requirement.split_once('=').unwrap_or((requirement, ""));
+    match field {
+        "metadata.name" => identity.name == value,
+        "metadata.namespace" => identity.namespace.as_deref() == Some(value),
+        _ => false,
+    }
+}
+
+/// `a=b`, `a==b`, `a!=b`, `a in (b, c)`, `a notin (b, c)`, `a`, `!a`.
+fn label_fits(requirement: &str, stored: &Stored) -> bool {
+    let has = |key: &str, value: &str| stored.label(key.trim()) == Some(value.trim());
+    let among = |key: &str, list: &str| list.trim_matches(['(', ')', ' ']).split(',').any(|value| has(key, value));
+    if let Some((key, list)) = requirement.split_once(" notin ") {
+        !among(key, list)
+    } else if let Some((key, list)) = requirement.split_once(" in ") {
+        among(key, list)
+    } else if let Some((key, value)) = requirement.split_once("!=") {
+        !has(key, value)
+    } else if let Some((key, value)) = requirement.split_once('=') {
+        has(key, value.trim_start_matches('='))
+    } else if let Some(key) = requirement.strip_prefix('!') {
+        stored.label(key).is_none()
+    } else {
+        stored.label(requirement).is_some()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is stored, and the rules of storing: versions, generations, finalizers, owners.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 use operator_core::ObjectRef;
@@ -56,10 +56,12 @@ impl Stored {
 
     /// Whether the object has all these labels.
     pub(crate) fn has_labels(&self, labels: &[(String, String)]) -> bool {
-        let there = self.object.get("metadata").and_then(|metadata| metadata.get("labels"));
-        labels.iter().all(|(key, value)| {
-            there.and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(value.as_str())
-        })
+        labels.iter().all(|(key, value)| self.label(key) == Some(value.as_str()))
+    }
+
+    /// One label.
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        self.object.get("metadata")?.get("labels")?.get(key)?.as_str()
     }
 }
 
@@ -76,6 +78,17 @@ impl Store {
         self.objects.iter().filter(move |(identity, _)| identity.api_version == api_version && identity.kind == kind)
     }
 
+    /// The version of the latest write.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A suffix for a generated name.
+    pub(crate) fn counted(&mut self) -> String {
+        self.uids += 1;
+        format!("{:05}", self.uids)
+    }
+
     /// The time as Kubernetes writes it.
     pub(crate) fn time(&self) -> String {
         Timestamp::from_second(self.now).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
@@ -85,32 +98,28 @@ impl Store {
     /// version. An object that is being deleted and has no finalizer left goes.
     pub(crate) fn save(&mut self, identity: &ObjectRef, mut stored: Stored) -> Stored {
         let before = self.objects.get(identity);
-        let unchanged =
-            before.is_some_and(|before| before.object == stored.object && before.ownership == stored.ownership);
-        if unchanged {
+        if before.is_some_and(|before| before.object == stored.object && before.ownership == stored.ownership) {
             return stored;
         }
         let generation = match before {
             None => 1,
             Some(before) => generation(&before.object) + i64::from(differs(&before.object, &stored.object)),
         };
+        let born = before.map_or_else(
+            || (format!("00000000-0000-0000-0000-{:012}", self.uids + 1).into(), self.time().into()),
+            |before| (metadata(&before.object, "uid"), metadata(&before.object, "creationTimestamp")),
+        );
         self.version += 1;
-        let (version, time) = (self.version.to_string(), self.time());
-        if before.is_none() {
-            self.uids += 1;
-        }
-        let uid = format!("00000000-0000-0000-0000-{:012}", self.uids);
-        let fresh = before.is_none();
+        self.uids += u64::from(before.is_none());
+        let version = self.version.to_string();
         edit_metadata(&mut stored.object, |metadata| {
             metadata.insert("resourceVersion".into(), version.into());
             metadata.insert("generation".into(), generation.into());
-            if fresh {
-                metadata.insert("uid".into(), uid.into());
-                metadata.insert("creationTimestamp".into(), time.into());
-            }
+            metadata.insert("uid".into(), born.0);
+            metadata.insert("creationTimestamp".into(), born.1);
         });
         if is_deleted(&stored.object) && !has_finalizers(&stored.object) {
-            self.objects.remove(identity);
+            self.forget(identity);
         } else {
             if identity.kind == "CustomResourceDefinition" {
                 self.kinds.define(&stored.object);
@@ -120,12 +129,22 @@ impl Store {
         stored
     }
 
+    /// Removes an object for good. With a CRD goes its kind, and with a kind go its objects.
+    fn forget(&mut self, identity: &ObjectRef) {
+        let Some(stored) = self.objects.remove(identity) else { return };
+        if identity.kind == "CustomResourceDefinition" {
+            self.kinds.undefine(&stored.object);
+            let kinds = &self.kinds;
+            self.objects.retain(|identity, _| kinds.get(&identity.api_version, &identity.kind).is_some());
+        }
+    }
+
     /// Deletes an object, or marks it when it has finalizers; tells whether it was there.
     pub(crate) fn delete(&mut self, identity: &ObjectRef) -> bool {
         let Some(mut stored) = self.objects.get(identity).cloned() else { return false };
         if !has_finalizers(&stored.object) {
             self.version += 1;
-            self.objects.remove(identity);
+            self.forget(identity);
         } else if !is_deleted(&stored.object) {
             let time = self.time();
             edit_metadata(&mut stored.object, |metadata| {
@@ -145,36 +164,54 @@ impl Store {
             namespace: Some(text("/metadata/namespace")).filter(|namespace| !namespace.is_empty()),
             name: text("/metadata/name"),
         };
-        self.save(&identity, Stored { object, ownership: Ownership::default() });
+        let mut ownership = self.objects.get(&identity).map(|stored| stored.ownership.clone()).unwrap_or_default();
+        ownership.forget_missing(&object);
+        self.save(&identity, Stored { object, ownership });
     }
 
     pub(crate) fn edit(&mut self, identity: &ObjectRef, change: impl FnOnce(&mut Value)) -> bool {
         let Some(mut stored) = self.objects.get(identity).cloned() else { return false };
         let version = self.version;
         change(&mut stored.object);
+        stored.ownership.forget_missing(&stored.object);
         self.save(identity, stored);
         self.version != version
     }
 
-    /// Objects of which every owner is gone are deleted; what their deletion orphans goes with the next call.
+    /// Objects of which every owner is gone are deleted, and so is what is in a namespace that is gone; what their deletion
+    /// orphans goes with the next call. An owner in another namespace is none, as in a real cluster.
     pub(crate) fn collect_garbage(&mut self) -> Vec<ObjectRef> {
-        let uids: BTreeSet<String> = self
+        let alive: BTreeMap<&str, &ObjectRef> = self
             .objects
-            .values()
-            .filter_map(|stored| stored.object.pointer("/metadata/uid")?.as_str().map(str::to_owned))
+            .iter()
+            .filter_map(|(identity, stored)| Some((stored.object.pointer("/metadata/uid")?.as_str()?, identity)))
             .collect();
-        let orphan = |stored: &Stored| {
+        let orphaned = |identity: &ObjectRef, stored: &Stored| {
             let owners = stored.object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-            owners.is_some_and(|owners| {
-                let lives =
-                    |owner: &Value| owner.get("uid").and_then(Value::as_str).is_some_and(|uid| uids.contains(uid));
-                !owners.is_empty() && !owners.iter().any(lives)
-            })
+            let lives = |owner: &Value| {
+                let found = owner.get("uid").and_then(Value::as_str).and_then(|uid| alive.get(uid));
+                found.is_some_and(|found| found.namespace.is_none() || found.namespace == identity.namespace)
+            };
+            owners.is_some_and(|owners| !owners.is_empty() && !owners.iter().any(lives))
         };
-        let orphans: Vec<ObjectRef> =
-            self.objects.iter().filter(|(_, stored)| orphan(stored)).map(|(identity, _)| identity.clone()).collect();
-        orphans.into_iter().filter(|identity| self.delete(identity)).collect()
+        let homeless = |identity: &ObjectRef| {
+            let namespace = identity.namespace.as_deref().filter(|namespace| *namespace != "default");
+            namespace.is_some_and(|name| !self.objects.contains_key(&ObjectRef::cluster("v1", "Namespace", name)))
+        };
+        let garbage: Vec<ObjectRef> = self
+            .objects
+            .iter()
+            .filter(|(identity, stored)| {
+                !is_deleted(&stored.object) && (orphaned(identity, stored) || homeless(identity))
+            })
+            .map(|(identity, _)| identity.clone())
+            .collect();
+        garbage.into_iter().filter(|identity| self.delete(identity)).collect()
     }
+}
+
+fn metadata(object: &Value, key: &str) -> Value {
+    object.get("metadata").and_then(|metadata| metadata.get(key)).cloned().unwrap_or_default()
 }
 
 /// Changes the metadata of an object; every stored object has some.

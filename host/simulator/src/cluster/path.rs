@@ -1,0 +1,91 @@
+//! Paths into objects, as `FieldsV1` of server-side apply writes them.
+
+use serde_json::{Map, Value};
+
+/// One step of a path, as `FieldsV1` writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// `f:name`
+    Field(String),
+    /// `k:{"name":"x"}`: an element of an associative list.
+    Key(String),
+    /// `v:"x"`: an element of a set.
+    Element(String),
+}
+
+pub(crate) type Path = Vec<Part>;
+
+/// The key by which an element of an associative list is known.
+pub(crate) fn key_of(element: &Value, keys: &[&str]) -> Option<String> {
+    let mut map: Map<String, Value> =
+        keys.iter().filter_map(|key| Some(((*key).to_owned(), element.get(*key)?.clone()))).collect();
+    // The one key with a default in Kubernetes' own types.
+    if keys.contains(&"protocol") && !map.is_empty() {
+        map.entry("protocol").or_insert_with(|| "TCP".into());
+    }
+    (!map.is_empty()).then(|| Value::Object(map).to_string())
+}
+
+/// A step in the notation of `FieldsV1`.
+pub(crate) fn part_text(part: &Part) -> String {
+    match part {
+        Part::Field(name) => format!("f:{name}"),
+        Part::Key(key) => format!("k:{key}"),
+        Part::Element(value) => format!("v:{value}"),
+    }
+}
+
+/// A path as conflicts show it.
+pub(crate) fn text(path: &[Part]) -> String {
+    path.iter()
+        .map(|part| match part {
+            Part::Field(name) => format!(".{name}"),
+            Part::Key(key) => format!("[{key}]"),
+            Part::Element(value) => format!("[={value}]"),
+        })
+        .collect()
+}
+
+/// What is there.
+pub(crate) fn at<'a>(value: &'a Value, path: &[Part]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, part| match part {
+        Part::Field(name) => value.get(name),
+        Part::Key(key) => value.as_array()?.iter().find(|element| matches_key(element, key)),
+        Part::Element(text) => value.as_array()?.iter().find(|element| element.to_string() == *text),
+    })
+}
+
+/// Removes what is there.
+pub(crate) fn remove_at(value: &mut Value, path: &[Part]) {
+    let Some((first, rest)) = path.split_first() else { return };
+    match (value, first) {
+        (Value::Object(map), Part::Field(name)) if rest.is_empty() => {
+            map.remove(name);
+        }
+        (Value::Object(map), Part::Field(name)) => {
+            if let Some(inner) = map.get_mut(name) {
+                remove_at(inner, rest);
+            }
+        }
+        (Value::Array(elements), Part::Key(key)) if rest.is_empty() => elements.retain(|e| !matches_key(e, key)),
+        (Value::Array(elements), Part::Key(key)) => {
+            if let Some(element) = elements.iter_mut().find(|element| matches_key(element, key)) {
+                remove_at(element, rest);
+            }
+        }
+        (Value::Array(elements), Part::Element(text)) => {
+            let gone: Value = serde_json::from_str(text).unwrap_or_default();
+            elements.retain(|element| *element != gone);
+        }
+        _ => {}
+    }
+}
+
+fn matches_key(element: &Value, key: &str) -> bool {
+    let key: Value = serde_json::from_str(key).unwrap_or_default();
+    let same = |name: &str, value: &Value| match element.get(name) {
+        None => name == "protocol" && value == "TCP",
+        there => there == Some(value),
+    };
+    key.as_object().is_some_and(|key| key.iter().all(|(name, value)| same(name, value)))
+}

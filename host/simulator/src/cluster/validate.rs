@@ -1,0 +1,164 @@
+//! What the server refuses in objects: the rules that operators break most often, and whatever the schema of a custom
+//! resource says.
+
+use operator_core::{ObjectRef, schema};
+use serde_json::Value;
+
+/// Field, reason and message.
+pub(crate) type Cause = (String, String, String);
+
+/// Everything that is wrong with an object that is about to be stored.
+pub(crate) fn causes(identity: &ObjectRef, schema: Option<&Value>, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let mut found = Vec::new();
+    if !is_subdomain(&identity.name) {
+        found.push(invalid("metadata.name", "must be lower-case letters, digits, - and . (RFC 1123), at most 253"));
+    }
+    labels(object.pointer("/metadata/labels"), "metadata.labels", &mut found);
+    match schema {
+        Some(schema) => {
+            let violations = schema::violations(schema, object).into_iter();
+            found.extend(violations.map(|v| (v.path, v.reason.to_owned(), v.message)));
+        }
+        None => built_in(identity, object, old, &mut found),
+    }
+    found
+}
+
+fn built_in(identity: &ObjectRef, object: &Value, old: Option<&Value>, found: &mut Vec<Cause>) {
+    let kind = identity.kind.as_str();
+    if matches!(kind, "DaemonSet" | "Deployment" | "StatefulSet" | "ReplicaSet") {
+        workload(object, old, found);
+        pod(object.pointer("/spec/template/spec"), "spec.template.spec", found);
+    }
+    if kind == "Pod" {
+        pod(object.get("spec"), "spec", found);
+    }
+    if matches!(kind, "Secret" | "ConfigMap") {
+        let frozen = old.is_some_and(|old| old.get("immutable") == Some(&Value::Bool(true)));
+        for field in ["data", "binaryData"] {
+            if frozen && old.and_then(|old| old.get(field)) != object.get(field) {
+                found.push(invalid(field, "field is immutable when `immutable` is set"));
+            }
+        }
+    }
+}
+
+/// Workloads keep their selector for life, and their pods carry it.
+fn workload(object: &Value, old: Option<&Value>, found: &mut Vec<Cause>) {
+    let selector = object.pointer("/spec/selector");
+    let before = old.and_then(|old| old.pointer("/spec/selector"));
+    if before.is_some() && before != selector {
+        found.push(invalid("spec.selector", "field is immutable"));
+    }
+    let wanted = selector.and_then(|selector| selector.get("matchLabels")).and_then(Value::as_object);
+    let Some(wanted) = wanted else {
+        found.push(required("spec.selector"));
+        return;
+    };
+    let there = object.pointer("/spec/template/metadata/labels");
+    if wanted.iter().any(|(key, value)| there.and_then(|there| there.get(key)) != Some(value)) {
+        found.push(invalid("spec.template.metadata.labels", "`selector` does not match template `labels`"));
+    }
+    labels(there, "spec.template.metadata.labels", found);
+}
+
+fn pod(spec: Option<&Value>, path: &str, found: &mut Vec<Cause>) {
+    let list = |field: &str| spec.and_then(|spec| spec.get(field)).and_then(Value::as_array).into_iter().flatten();
+    if list("containers").next().is_none() {
+        found.push(required(&format!("{path}.containers")));
+    }
+    labels(spec.and_then(|spec| spec.get("nodeSelector")), &format!("{path}.nodeSelector"), found);
+    let volumes: Vec<&str> = list("volumes").map(|volume| text(volume, "name")).collect();
+    let host_network = spec.and_then(|spec| spec.get("hostNetwork")) == Some(&Value::Bool(true));
+    for field in ["initContainers", "containers"] {
+        for (index, container) in list(field).enumerate() {
+            self::container(container, &format!("{path}.{field}[{index}]"), &volumes, host_network, found);
+        }
+    }
+}
+
+fn container(container: &Value, path: &str, volumes: &[&str], host_network: bool, found: &mut Vec<Cause>) {
+    let list = |field: &str| container.get(field).and_then(Value::as_array).into_iter().flatten();
+    if !is_dns_label(text(container, "name")) {
+        found.push(invalid(&format!("{path}.name"), "must be lower-case letters, digits and - (RFC 1123), at most 63"));
+    }
+    if text(container, "image").is_empty() {
+        found.push(required(&format!("{path}.image")));
+    }
+    for (index, mount) in list("volumeMounts").enumerate().filter(|(_, m)| !volumes.contains(&text(m, "name"))) {
+        let message = format!("there is no volume {:?}", text(mount, "name"));
+        found.push((format!("{path}.volumeMounts[{index}].name"), "FieldValueNotFound".into(), message));
+    }
+    for (index, port) in list("ports").enumerate() {
+        for field in ["containerPort", "hostPort"] {
+            let number = port.get(field).and_then(Value::as_i64);
+            if number.is_some_and(|number| !(1..=65535).contains(&number)) {
+                found.push(invalid(&format!("{path}.ports[{index}].{field}"), "must be between 1 and 65535"));
+            }
+        }
+        if host_network && port.get("hostPort").is_some_and(|host| Some(host) != port.get("containerPort")) {
+            found.push(invalid(
+                &format!("{path}.ports[{index}].containerPort"),
+                "must match `hostPort` with `hostNetwork`",
+            ));
+        }
+    }
+    extended_resources(container, path, found);
+}
+
+/// Extended resources (`vendor.example/device`) cannot be overcommitted: a request must equal its limit.
+fn extended_resources(container: &Value, path: &str, found: &mut Vec<Cause>) {
+    let of = |field: &str| container.pointer(&format!("/resources/{field}")).and_then(Value::as_object);
+    for (name, quantity) in of("requests").into_iter().flatten().filter(|(name, _)| name.contains('/')) {
+        if of("limits").and_then(|limits| limits.get(name)) != Some(quantity) {
+            found.push(invalid(&format!("{path}.resources.requests.{name}"), "must be equal to its limit"));
+        }
+    }
+}
+
+fn labels(labels: Option<&Value>, path: &str, found: &mut Vec<Cause>) {
+    for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
+        let (prefix, name) = key.rsplit_once('/').map_or((None, key.as_str()), |(prefix, name)| (Some(prefix), name));
+        if prefix.is_some_and(|prefix| !is_subdomain(prefix)) || name.is_empty() || !is_label_text(name) {
+            found.push(invalid(path, &format!("{key:?} is no label key")));
+        }
+        match value.as_str() {
+            Some(value) if is_label_text(value) => {}
+            _ => found.push(invalid(
+                &format!("{path}.{key}"),
+                &format!("{value} is no label value: at most 63 of A-Z a-z 0-9 - _ ."),
+            )),
+        }
+    }
+}
+
+fn is_label_text(text: &str) -> bool {
+    let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.len() <= 63 && text.chars().all(inner) && edge(text.chars().next()) && edge(text.chars().last())
+}
+
+fn is_dns_label(text: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    text.len() <= 63 && text.chars().all(inner) && edge(text.chars().next()) && edge(text.chars().last())
+}
+
+/// RFC 1123, but for the length of each label, which the server does not check.
+fn is_subdomain(text: &str) -> bool {
+    let label = |label: &str| label.split('.').all(|part| part.len() > 63 || is_dns_label(part));
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    !text.is_empty() && text.len() <= 253 && text.chars().all(inner) && label(text)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn invalid(field: &str, message: &str) -> Cause {
+    (field.to_owned(), "FieldValueInvalid".into(), message.to_owned())
+}
+
+fn required(field: &str) -> Cause {
+    (field.to_owned(), "FieldValueRequired".into(), "is required".into())
+}
