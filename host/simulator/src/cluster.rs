@@ -156,6 +156,11 @@ impl FakeCluster {
         self.lock().now += seconds;
     }
 
+    /// Lets every write fail after so many more, as if the server went away; none ends the outage.
+    pub fn fail_writes_after(&self, writes: Option<usize>) {
+        self.lock().outage = writes;
+    }
+
     /// All writes since the beginning, in order: what an audit log shows.
     pub fn writes(&self) -> Vec<Write> {
         self.lock().writes.clone()

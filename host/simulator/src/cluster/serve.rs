@@ -52,6 +52,19 @@ fn answer(store: &Mutex<Store>, admission: Option<&dyn Admission>, request: &Req
     if target.status && !target.kind.has_status {
         return Err(refused(404, "NotFound", format!("{} has no subresource status", target.kind.kind)));
     }
+    if request.method() != Method::GET {
+        match &mut lock(store).outage {
+            Some(0) => {
+                return Err(refused(
+                    503,
+                    "ServiceUnavailable",
+                    "the server is currently unable to handle the request".into(),
+                ));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+    }
     let writer = Writer::new(store, admission, &target);
     match (request.method(), &target.name) {
         (&Method::GET, None) => Ok((StatusCode::OK, list(&lock(store), &target))),

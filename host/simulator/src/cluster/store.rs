@@ -17,6 +17,8 @@ pub(crate) struct Store {
     pub(crate) kinds: Kinds,
     pub(crate) now: i64,
     pub(crate) writes: Vec<Write>,
+    /// After so many more writes every further one fails.
+    pub(crate) outage: Option<usize>,
     objects: BTreeMap<ObjectRef, Stored>,
     version: u64,
     uids: u64,
@@ -35,6 +37,7 @@ impl Default for Store {
             kinds: Kinds::default(),
             now: BEGINNING,
             writes: Vec::new(),
+            outage: None,
             objects: BTreeMap::new(),
             version: 0,
             uids: 0,

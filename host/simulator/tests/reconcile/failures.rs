@@ -1,0 +1,154 @@
+//! What goes wrong: in the module, in its answer, in the cluster.
+
+use operator_core::Refusal;
+use serde_json::json;
+
+use super::*;
+
+/// A world at rest with one child; then the module answers something else. The child must survive that.
+fn upset(by: impl Fn(&Stage)) -> (Stage, operator_controller::Outcome) {
+    let stage = Stage::new(|_| children(vec![map("m", "v")]));
+    stage.settle();
+    let child = stage.object(&map_ref("m"));
+    by(&stage);
+    let outcome = stage.once();
+    assert_eq!(stage.object(&map_ref("m")), child);
+    let mark = stage.mark();
+    stage.once();
+    assert_eq!(stage.writes_since(mark), Vec::<String>::new(), "the same failure again is nothing new to say");
+    (stage, outcome)
+}
+
+#[test]
+fn a_module_that_traps_leaves_everything_as_it_is() {
+    let (stage, outcome) = upset(|stage| {
+        stage.fails(FailureKind::Trap { what: "unreachable".into(), frames: vec!["told::reconcile".into()] });
+    });
+    assert!(is_stalled(&outcome, "ModuleTrapped"));
+    assert_eq!(stage.condition("Stalled"), ("True".into(), "ModuleTrapped".into()));
+    assert_eq!(stage.condition("Ready").0, "False");
+}
+
+#[test]
+fn a_module_that_comes_back_to_its_senses_is_heard_again() {
+    let (stage, _) = upset(|stage| stage.fails(FailureKind::Deadline { limit_ms: 100 }));
+    stage.answers(|_| children(vec![map("m", "w")]));
+    stage.settle();
+    assert_eq!(stage.object(&map_ref("m")).unwrap()["data"]["k"], "w");
+    assert_eq!(stage.condition("Stalled").0, "False");
+}
+
+#[test]
+fn an_object_that_the_module_cannot_handle_says_what_to_change() {
+    let cause = Cause { field: "spec.port".into(), reason: "FieldValueInvalid".into(), message: "write 1 to 9".into() };
+    let (stage, _) = upset(|stage| stage.fails(FailureKind::Refused(Refusal::InvalidObject(vec![cause.clone()]))));
+    assert_eq!(stage.condition("Stalled"), ("True".into(), "InvalidObject".into()));
+    assert!(stage.object(&stage.parent).unwrap()["status"].to_string().contains("spec.port: write 1 to 9"));
+}
+
+#[test]
+fn an_answer_with_an_ungranted_child_is_refused_as_a_whole() {
+    let secret = || child_of(ObjectRef::namespaced("v1", "Secret", "a", "s"), json!({}));
+    let (stage, outcome) = upset(|stage| stage.answers(move |_| children(vec![map("m", "changed"), secret()])));
+    assert!(is_stalled(&outcome, "Ungranted"));
+    let message = stage.object(&stage.parent).unwrap()["status"].to_string();
+    assert!(message.contains("Secret a/s is not granted; add v1 Secret to grants.children"), "{message}");
+}
+
+#[test]
+fn an_answer_that_names_a_child_twice_is_refused_as_a_whole() {
+    let (_, outcome) = upset(|stage| stage.answers(|_| children(vec![map("m", "x"), map("m", "y")])));
+    assert!(is_stalled(&outcome, "DuplicateObject"));
+}
+
+#[test]
+fn an_answer_with_an_ungranted_label_is_refused_as_a_whole() {
+    let (_, outcome) = upset(|stage| {
+        stage.answers(|_| Desired { partials: vec![label("zone")], ..children(vec![map("m", "changed")]) });
+    });
+    assert!(is_stalled(&outcome, "Ungranted"));
+}
+
+#[test]
+fn a_child_that_the_server_refuses_stalls_with_the_servers_words() {
+    let bad = || child_of(map_ref("bad"), json!({"metadata": {"labels": {"k": "no label!"}}}));
+    let (stage, outcome) = upset(|stage| stage.answers(move |_| children(vec![map("m", "v"), bad()])));
+    assert!(is_stalled(&outcome, "ApplyRefused"));
+    assert!(stage.object(&stage.parent).unwrap()["status"].to_string().contains("is no label value"));
+}
+
+#[test]
+fn a_child_in_a_namespace_that_does_not_exist_is_tried_again() {
+    let elsewhere = || child_of(ObjectRef::namespaced("v1", "ConfigMap", "later", "m"), json!({}));
+    let mut manifest = manifest();
+    manifest.finalizer = true;
+    let stage = Stage::with(manifest, move |_| children(vec![elsewhere()]));
+    let error = stage.try_once().unwrap_err();
+    assert_eq!(error.reason(), "ApiRefused");
+    assert!(error.to_string().contains(r#"namespaces "later" not found"#));
+    stage.world.add_namespace("later");
+    stage.settle();
+    assert!(stage.object(&ObjectRef::namespaced("v1", "ConfigMap", "later", "m")).is_some());
+}
+
+/// The state of a cluster, without what tells only when or how often it was written.
+fn state(stage: &Stage) -> Vec<Value> {
+    let cleaned = |identity: &ObjectRef| {
+        let mut object = stage.object(identity).unwrap();
+        for key in ["resourceVersion", "uid", "generation", "ownerReferences", "managedFields"] {
+            object["metadata"].as_object_mut().unwrap().remove(key);
+        }
+        object
+    };
+    stage.cluster().identities().iter().filter(|identity| identity.kind != "Event").map(cleaned).collect()
+}
+
+#[test]
+fn whichever_write_fails_and_although_the_host_restarts_the_end_is_the_same() {
+    let first = || Desired {
+        partials: vec![label("example.org/a")],
+        ..children(vec![map("one", "v"), daemon_set("d", "x:1")])
+    };
+    let then = || Desired {
+        partials: vec![label("example.org/b")],
+        ..children(vec![map("two", "v"), Child { stage: 1, ..map("three", "v") }])
+    };
+    let run = |outage: Option<usize>| {
+        let mut stage = Stage::new(move |_| first());
+        stage.settle();
+        stage.answers(move |_| then());
+        stage.cluster().fail_writes_after(outage);
+        let failed = stage.try_once().is_err();
+        stage.cluster().fail_writes_after(None);
+        stage.restart();
+        stage.settle();
+        (failed, state(&stage))
+    };
+    let (_, expected) = run(None);
+    let mut failures = 0;
+    for writes in 0..20 {
+        let (failed, end) = run(Some(writes));
+        assert_eq!(end, expected, "after {writes} writes");
+        failures += usize::from(failed);
+    }
+    assert!(failures >= 5, "only {failures} runs met the outage");
+}
+
+#[test]
+fn an_outage_during_clean_up_leaves_no_orphan() {
+    for writes in 0..10 {
+        let mut stage =
+            Stage::new(|_| Desired { partials: vec![label("example.org/a")], ..children(vec![map("m", "v")]) });
+        stage.settle();
+        stage.delete(&stage.parent);
+        stage.cluster().fail_writes_after(Some(writes));
+        let _ = stage.try_once();
+        stage.cluster().fail_writes_after(None);
+        stage.restart();
+        stage.settle();
+        assert!(stage.object(&map_ref("m")).is_none(), "after {writes} writes");
+        assert!(stage.object(&stage.parent).is_none(), "after {writes} writes");
+        let node = stage.object(&ObjectRef::cluster("v1", "Node", "n")).unwrap();
+        assert_eq!(node["metadata"]["labels"], json!({"zone": "z"}), "after {writes} writes");
+    }
+}
