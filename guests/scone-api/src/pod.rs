@@ -1,0 +1,175 @@
+//! What the module reads of pods.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::observe::Meta;
+
+/// A pod of the `DaemonSet`.
+#[derive(Deserialize)]
+pub struct ObservedPod {
+    pub metadata: Meta,
+    #[serde(default)]
+    spec: PodSpec,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodSpec {
+    node_name: Option<String>,
+    containers: Vec<PodContainer>,
+    affinity: Affinity,
+}
+
+#[derive(Deserialize)]
+struct PodContainer {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    image: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Affinity {
+    node_affinity: NodeAffinity,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NodeAffinity {
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    required: NodeSelector,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct NodeSelector {
+    node_selector_terms: Vec<NodeSelectorTerm>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct NodeSelectorTerm {
+    match_fields: Vec<MatchField>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MatchField {
+    key: String,
+    values: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodStatus {
+    conditions: Vec<PodCondition>,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PodCondition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    reason: String,
+    message: String,
+}
+
+/// What kubelet says of one container.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerStatus {
+    pub name: String,
+    pub ready: bool,
+    pub restart_count: u32,
+    pub state: ContainerState,
+    pub last_state: ContainerState,
+}
+
+/// Where a container stands; at most one is set.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct ContainerState {
+    pub waiting: Option<Waiting>,
+    pub running: Option<Running>,
+    pub terminated: Option<Terminated>,
+}
+
+/// A container that does not run yet.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Waiting {
+    pub reason: String,
+    pub message: String,
+}
+
+/// A container that runs.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Running {
+    pub started_at: String,
+}
+
+/// A container that ended.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Terminated {
+    pub exit_code: i32,
+    pub reason: String,
+}
+
+impl ObservedPod {
+    /// The node it runs on, or the one that its `DaemonSet` made it for while the scheduler has not placed it.
+    pub fn node(&self) -> Option<&str> {
+        self.spec.node_name.as_deref().or_else(|| {
+            let terms = &self.spec.affinity.node_affinity.required.node_selector_terms;
+            let fields = terms.iter().flat_map(|term| &term.match_fields);
+            fields
+                .filter(|field| field.key == "metadata.name")
+                .find_map(|field| field.values.first())
+                .map(String::as_str)
+        })
+    }
+
+    /// Whether it is going away.
+    pub fn is_leaving(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The image that it was made with.
+    pub fn image(&self, container: &str) -> Option<&str> {
+        let found = self.spec.containers.iter().find(|c| c.name == container);
+        found.map(|container| container.image.as_str()).filter(|image| !image.is_empty())
+    }
+
+    /// One container.
+    pub fn container(&self, name: &str) -> Option<&ContainerStatus> {
+        self.status.container_statuses.iter().find(|container| container.name == name)
+    }
+
+    /// Why the scheduler finds no place for it.
+    pub fn unschedulable(&self) -> Option<&str> {
+        let found = self.status.conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+        found.filter(|condition| condition.reason == "Unschedulable").map(|condition| condition.message.as_str())
+    }
+}
+
+/// The pod that counts on each node: one that stays, and of several the youngest.
+pub fn by_node(pods: &[ObservedPod]) -> BTreeMap<&str, &ObservedPod> {
+    let mut chosen: BTreeMap<&str, &ObservedPod> = BTreeMap::new();
+    let rank = |pod: &ObservedPod| (!pod.is_leaving(), pod.metadata.creation_timestamp.clone());
+    for pod in pods {
+        let Some(node) = pod.node() else { continue };
+        let kept = chosen.entry(node).or_insert(pod);
+        if rank(pod) > rank(kept) {
+            *kept = pod;
+        }
+    }
+    chosen
+}

@@ -1,0 +1,108 @@
+//! What can be wrong, why, and what to do about it.
+
+use operator_guest::QueryFailure;
+
+use crate::{ENCLAVE, pod::ContainerStatus};
+
+/// One thing that keeps a service from being healthy and that waiting will not cure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// One word of a closed set: the reason of conditions and events.
+    pub reason: &'static str,
+    /// What, where, and the fix.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(reason: &'static str, message: String) -> Self {
+        Self { reason, message }
+    }
+}
+
+/// The scheduler finds no place.
+pub fn unschedulable(node: &str, pod: &str, message: &str) -> Problem {
+    let fix = if message.contains(ENCLAVE) {
+        "the node has no free SGX device: raise spec.capacitySGXPods of the SGXPlugin, or end other enclaves there"
+    } else if message.contains("ports") {
+        "another pod holds the host port: choose another spec.hostPort, or remove that pod"
+    } else if message.contains("taint") {
+        "add the node's taint to spec.tolerations, or exclude the node in spec.nodeSelector"
+    } else {
+        "make room on the node, or exclude it in spec.nodeSelector"
+    };
+    Problem::new("Unschedulable", format!("node {node}: pod {pod} cannot be scheduled ({message}); {fix}"))
+}
+
+/// What a container's state tells, if it is a problem. Texts stay the same while the problem does, so that a container that
+/// goes through its states again and again causes no writes. `main` names the container whose crashes count even while it runs
+/// for a moment between two of them.
+pub fn of_container(node: &str, pod: &str, container: &ContainerStatus, main: &str) -> Option<Problem> {
+    let name = &container.name;
+    let place = format!("node {node}: container {name} of pod {pod}");
+    let (why, said) = match &container.state.waiting {
+        Some(waiting) => (waiting.reason.as_str(), waiting.message.as_str()),
+        None => ("", ""),
+    };
+    let (reason, message) = match why {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "RegistryUnavailable"
+        | "ImageInspectError" => (
+            "ImagePullFailed",
+            format!(
+                "{place} cannot pull its image ({}); check spec.image and spec.imagePullSecrets, and renew the pull secret \
+                 with: operator_controller --update",
+                // The message of the back-off ends with the one of the failure itself.
+                said.rsplit("ErrImagePull: ").next().filter(|said| !said.is_empty()).unwrap_or(why)
+            ),
+        ),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => (
+            "ContainerCannotStart",
+            format!(
+                "{place} cannot start ({}); check the security contexts and the resources in the spec",
+                if said.is_empty() { why } else { said }
+            ),
+        ),
+        _ if why == "CrashLoopBackOff" || keeps_crashing(container, main) => {
+            let ended = container.last_state.terminated.as_ref();
+            let how =
+                ended.map_or_else(String::new, |t| format!(", last with exit code {} ({})", t.exit_code, t.reason));
+            (
+                "ContainerCrashes",
+                format!(
+                    "{place} keeps crashing{how}; see: kubectl logs --previous {pod} -c {name}, and make sure that \
+                     /dev/sgx_enclave has mode 0666 on the host"
+                ),
+            )
+        }
+        _ => return None,
+    };
+    Some(Problem::new(reason, message))
+}
+
+/// Between two crashes the container runs for a moment; that is no recovery. The probe container is unready by its own right.
+fn keeps_crashing(container: &ContainerStatus, main: &str) -> bool {
+    container.name == main
+        && !container.ready
+        && container.restart_count >= 3
+        && container.last_state.terminated.is_some()
+}
+
+/// It had its time.
+pub fn not_ready(node: &str, pod: &str) -> Problem {
+    Problem::new(
+        "PodNotReady",
+        format!("node {node}: pod {pod} is not ready, and nothing says why; see: kubectl describe pod {pod}"),
+    )
+}
+
+/// The log cannot be read, so the public key is unknown. No problem of LAS itself.
+pub fn no_log(pod: &str, failure: &QueryFailure) -> String {
+    format!(
+        "the log of pod {pod} cannot be read ({failure}), so its public key is not known; let the operator read pods/log in \
+         the namespace of the pods"
+    )
+}

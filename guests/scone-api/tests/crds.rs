@@ -1,0 +1,273 @@
+//! The CRDs under `deploy/crds` and those that modules carry are the ones of the types, and the types say what is published.
+//! To write the files again: `UPDATE=1 cargo test -p scone-api`.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+
+fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+/// Compares a file with what it should hold, or writes it.
+fn check(file: &str, expected: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path(file), expected).unwrap();
+    }
+    let found = fs::read_to_string(path(file)).unwrap_or_default();
+    assert!(found == expected, "{file} is not that of the types; run UPDATE=1 cargo test -p scone-api");
+}
+
+fn crd(kind: &str) -> Value {
+    let found = scone_api::crds().into_iter().find(|(_, crd)| crd.spec.names.kind == kind).unwrap();
+    serde_json::to_value(found.1).unwrap()
+}
+
+fn schema(kind: &str, part: &str) -> Value {
+    crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part].clone()
+}
+
+/// One line for each field: its type and constraints.
+fn table(schema: &Value) -> Vec<String> {
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let line = |(name, field): (&String, &Value)| {
+        let mut line = format!("{name} {}", field["type"].as_str().unwrap_or("?"));
+        if let Some(items) = field.get("items") {
+            line += &format!(" of {}", items["type"].as_str().unwrap());
+        }
+        if let Some(values) = field.get("additionalProperties") {
+            line += &format!(" of {}", values["type"].as_str().unwrap());
+        }
+        if let Some(minimum) = field["minimum"].as_f64() {
+            line += &format!(" >= {minimum}");
+        }
+        if let Some(maximum) = field["maximum"].as_f64() {
+            line += &format!(" <= {maximum}");
+        }
+        if let Some(values) = field["enum"].as_array() {
+            let values: Vec<_> = values.iter().map(|value| value.as_str().unwrap_or("null")).collect();
+            line += &format!(" one of {}", values.join("|"));
+        }
+        if let Some(keys) = field.get("x-kubernetes-list-map-keys") {
+            line += &format!(" by {}", keys[0].as_str().unwrap());
+        }
+        if required.contains(&name.as_str()) {
+            line += " required";
+        }
+        line
+    };
+    schema["properties"].as_object().unwrap().iter().map(line).collect()
+}
+
+fn assert_table(schema: &Value, expected: &[&str]) {
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    let mut found = table(schema);
+    found.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+fn columns(kind: &str) -> Vec<String> {
+    let columns = crd(kind)["spec"]["versions"][0]["additionalPrinterColumns"].clone();
+    let text = |column: &Value, key: &str| column[key].as_str().unwrap().to_owned();
+    let wide = |column: &Value| if column["priority"].as_i64().unwrap_or(0) > 0 { " wide" } else { "" };
+    let line = |c: &Value| format!("{} {} {}{}", text(c, "name"), text(c, "type"), text(c, "jsonPath"), wide(c));
+    columns.as_array().unwrap().iter().map(line).collect()
+}
+
+#[test]
+fn the_files_to_deploy_are_those_of_the_types() {
+    for (file, crd) in scone_api::crds() {
+        check(&format!("../../deploy/crds/{file}"), &serde_saphyr::to_string(&crd).unwrap());
+    }
+}
+
+#[test]
+fn the_texts_that_modules_carry_are_those_of_the_types() {
+    for (file, kind, text) in
+        [("crds/las.json", "LAS", scone_api::LAS_CRD), ("crds/sgxplugin.json", "SGXPlugin", scone_api::SGXPLUGIN_CRD)]
+    {
+        check(file, &(serde_json::to_string_pretty(&crd(kind)).unwrap() + "\n"));
+        if std::env::var_os("UPDATE").is_none() {
+            assert_eq!(serde_json::from_str::<Value>(text).unwrap(), crd(kind));
+        }
+    }
+}
+
+#[test]
+fn the_files_to_deploy_read_back_as_crds() {
+    for (file, crd) in scone_api::crds() {
+        let text = fs::read_to_string(path(&format!("../../deploy/crds/{file}"))).unwrap();
+        let read: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(read, serde_json::to_value(crd).unwrap(), "{file}");
+    }
+}
+
+#[test]
+fn the_names_are_published() {
+    for (kind, name, short) in
+        [("LAS", "las.base.scone.cloud", "las"), ("SGXPlugin", "sgxplugins.base.scone.cloud", "sgx")]
+    {
+        let crd = crd(kind);
+        assert_eq!(crd["metadata"]["name"], name);
+        assert_eq!(crd["spec"]["group"], "base.scone.cloud");
+        assert_eq!(crd["spec"]["scope"], "Cluster");
+        assert_eq!(crd["spec"]["names"]["shortNames"][0], short);
+        assert_eq!(crd["spec"]["names"]["singular"], kind.to_lowercase());
+        let version = &crd["spec"]["versions"][0];
+        assert_eq!((version["name"].as_str(), version["storage"].as_bool()), (Some("v1beta1"), Some(true)));
+        assert!(version["subresources"]["status"].is_object());
+    }
+}
+
+#[test]
+fn sgxplugin_has_every_published_field() {
+    assert_table(
+        &schema("SGXPlugin", "spec"),
+        &[
+            "autoUpdate boolean",
+            "capacitySGXPods integer >= 1 <= 10000",
+            "image string",
+            "imagePullPolicy string one of Always|Never|IfNotPresent",
+            "imagePullSecrets array of object",
+            "namespace string",
+            "nodeSelector object of string",
+            "podAnnotations object of string",
+            "reinstallOnFatal boolean",
+            "resources object",
+            "tolerations array of object",
+        ],
+    );
+    assert_table(
+        &schema("SGXPlugin", "status"),
+        &[
+            "state string one of HEALTHY|PENDING|UNHEALTHY required",
+            "servingReplicaRatio string required",
+            "desiredReplicas integer >= -1",
+            "readyReplicas integer >= -1",
+            "servingReplicas integer >= -1",
+            "healthyServingReplicas integer >= -1",
+            "capacitySGXDevices integer >= -1",
+            "capacitySGXDevicesPerNode object of integer required",
+            "usedSGXDevices integer >= -1",
+            "usedSGXDevicesPerNode object of integer required",
+            "availableSGXDevices integer >= -1",
+            "availableSGXDevicesPerNode object of integer required",
+            "sgxReplicaAlert integer >= -1",
+            "sgxDeviceAlert object of integer",
+            "conditions array of object by type",
+            "observedGeneration integer",
+        ],
+    );
+}
+
+#[test]
+fn sgxplugin_has_every_published_column() {
+    assert_eq!(
+        columns("SGXPlugin"),
+        [
+            "Status string .status.state",
+            "Serving string .status.servingReplicaRatio",
+            "Selected integer .status.desiredReplicas",
+            "Ready integer .status.readyReplicas",
+            "Age date .metadata.creationTimestamp",
+        ]
+    );
+}
+
+#[test]
+fn las_has_every_published_field() {
+    assert_table(
+        &schema("LAS", "spec"),
+        &[
+            "autoUpdate boolean",
+            "containerSecurityContextLAS object",
+            "containerSecurityContextProbe object",
+            "dcapKey string",
+            "hostPort integer >= 1 <= 65535",
+            "image string",
+            "imagePullPolicy string one of Always|Never|IfNotPresent",
+            "imagePullSecrets array of object",
+            "namespace string",
+            "nodeSelector object of string",
+            "podAnnotations object of string",
+            "podSecurityContext object",
+            "resources object",
+            "tolerations array of object",
+        ],
+    );
+    assert_table(
+        &schema("LAS", "status"),
+        &[
+            "state string one of HEALTHY|PENDING|UNHEALTHY required",
+            "version string required",
+            "desiredNumberScheduled integer >= -1",
+            "numberAvailable integer >= -1",
+            "lasReplicaAlert integer >= -1",
+            "lasProbeAlert integer >= -1",
+            "nodes object of object",
+            "conditions array of object by type",
+            "observedGeneration integer",
+        ],
+    );
+    assert_table(
+        &schema("LAS", "status")["properties"]["nodes"]["additionalProperties"],
+        &[
+            "isReady boolean required",
+            "hasDCAPQuote boolean required",
+            "hasEPIDQuote boolean required",
+            "publicKey string required",
+            "lasProbeAlert integer >= -1 required",
+            "lastProbedAt integer required",
+            "lastComputedAt integer required",
+            "lastRunningStartedAt integer required",
+            "errorMessages array of string",
+        ],
+    );
+}
+
+#[test]
+fn las_has_every_published_column() {
+    assert_eq!(
+        columns("LAS"),
+        [
+            "STATUS string .status.state",
+            "AVAILABLE string .status.numberAvailable",
+            "DESIRED string .status.desiredNumberScheduled",
+            "VERSION string .status.version",
+            "AGE date .metadata.creationTimestamp",
+            "NODES string .status.nodes wide",
+        ]
+    );
+}
+
+/// The rules of structural schemas (`k8s.io/apiextensions-apiserver/pkg/apiserver/schema`): everything has a type, nothing is
+/// a reference, and properties exclude values of any name.
+#[test]
+fn the_schemas_are_structural() {
+    for kind in ["LAS", "SGXPlugin"] {
+        structural(kind, &crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
+    }
+}
+
+fn structural(place: &str, schema: &Value) {
+    let int_or_string = schema["x-kubernetes-int-or-string"] == true;
+    assert!(schema["type"].is_string() || int_or_string, "{place} has no type");
+    for forbidden in ["$ref", "definitions", "$defs", "deprecated", "const", "patternProperties"] {
+        assert!(schema.get(forbidden).is_none(), "{place} has {forbidden}");
+    }
+    let names = schema.get("properties").is_some();
+    assert!(
+        !(names && schema.get("additionalProperties").is_some()),
+        "{place} has properties and additionalProperties"
+    );
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        structural(&format!("{place}.{name}"), field);
+    }
+    for inner in ["items", "additionalProperties"] {
+        if let Some(schema) = schema.get(inner) {
+            structural(&format!("{place}.{inner}"), schema);
+        }
+    }
+}
