@@ -9,6 +9,7 @@ pub mod observe;
 #[expect(missing_docs, reason = "fields of the Kubernetes API, under its names")]
 pub mod pod;
 pub mod problem;
+pub mod report;
 pub mod rules;
 mod settings;
 pub mod sgxplugin;
@@ -30,7 +31,7 @@ pub const SGX_CAPABLE: &str = "sgx.intel.com/capable";
 
 /// The CRD of LAS as JSON.
 pub const LAS_CRD: &str = include_str!("../crds/las.json");
-/// The CRD of SGXPlugin as JSON.
+/// The CRD of `SGXPlugin` as JSON.
 pub const SGXPLUGIN_CRD: &str = include_str!("../crds/sgxplugin.json");
 
 /// The CRDs of all SCONE kinds, by the name of their file under `deploy/crds`, made from the types.

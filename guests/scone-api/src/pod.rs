@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::observe::Meta;
+use crate::observe::{Meta, unix_seconds};
 
 /// A pod of the `DaemonSet`.
 #[derive(Deserialize)]
@@ -151,6 +151,16 @@ impl ObservedPod {
     /// One container.
     pub fn container(&self, name: &str) -> Option<&ContainerStatus> {
         self.status.container_statuses.iter().find(|container| container.name == name)
+    }
+
+    /// Whether all of it works; false too when its node has fallen silent, which its containers cannot tell.
+    pub fn is_ready(&self) -> bool {
+        self.status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    }
+
+    /// Since when a container runs, in Unix seconds.
+    pub fn running_since(&self, container: &str) -> Option<i64> {
+        unix_seconds(&self.container(container)?.state.running.as_ref()?.started_at)
     }
 
     /// Why the scheduler finds no place for it.

@@ -1,4 +1,4 @@
-//! The kind SGXPlugin as published (`sgxplugins.base.scone.cloud`, version v1beta1).
+//! The kind `SGXPlugin` as published (`sgxplugins.base.scone.cloud`, version v1beta1).
 
 use std::collections::BTreeMap;
 

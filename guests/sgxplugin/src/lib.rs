@@ -1,1 +1,161 @@
-//! Placeholder.
+//! The `SGXPlugin` module: a device plug-in on each selected node, and the labels of nodes with SGX.
+//!
+//! What it makes and how it decides is in `README.md` beside this crate.
+
+mod admission;
+mod metrics;
+mod nodes;
+mod observe;
+mod status;
+mod workload;
+
+use k8s_openapi::api::{
+    apps::v1::DaemonSet,
+    core::v1::{Node, Pod},
+};
+use kube::ResourceExt;
+use operator_guest::{
+    Cause, Desired, Failure, Manifest, Module, NamespaceRule, ObjectQuery, Query, Request, Settings, Snapshot, Verdict,
+    module_with_crd,
+};
+use scone_api::{
+    SGX_CAPABLE, SconeSettings, State,
+    problem::Problem,
+    report,
+    sgxplugin::{SGXPlugin, SGXPluginSpec, SGXPluginStatus},
+};
+
+use crate::{
+    nodes::Nodes,
+    observe::{
+        NODE_FIELDS, NODES, OTHER_FIELDS, OTHERS, Observation, POD_FIELDS, PODS, READ_POD_FIELDS, USER_FIELDS, USERS,
+    },
+    status::Judgement,
+    workload::Site,
+};
+
+/// The module.
+pub struct SGXPluginModule;
+
+impl Module for SGXPluginModule {
+    type Parent = SGXPlugin;
+
+    fn manifest() -> Manifest {
+        module_with_crd::<SGXPlugin>("sgxplugin", env!("CARGO_PKG_VERSION"), scone_api::SGXPLUGIN_CRD)
+            .description("Lets pods use the SGX device without privileges, and labels the nodes that have it")
+            .owns::<DaemonSet>(NamespaceRule::Target)
+            .labels::<Node>([SGX_CAPABLE])
+            .reads::<Node>(NamespaceRule::All, NODE_FIELDS)
+            .reads::<Pod>(NamespaceRule::All, READ_POD_FIELDS)
+            .reads::<SGXPlugin>(NamespaceRule::All, OTHER_FIELDS)
+            .webhook_mutate("msgxplugin.kb.io", "/mutate-base-scone-cloud-v1beta1-sgxplugin")
+            .webhook_validate("vsgxplugin.kb.io", "/validate-base-scone-cloud-v1beta1-sgxplugin")
+            .now_granularity(60)
+            .finalizer()
+            .build()
+    }
+
+    fn reconcile(snapshot: &Snapshot<SGXPlugin>) -> Result<Desired, Failure> {
+        if snapshot.finalizing {
+            return Ok(Desired::new().condition(report::deletion("SGXPlugin", true)).finalized());
+        }
+        let settings: SconeSettings = snapshot.settings.get()?;
+        let name = snapshot.parent.name_any();
+        let mut spec = snapshot.parent.spec.clone();
+        admission::fill(&mut spec, &settings);
+        let site = Site { name: &name, namespace: spec.namespace.as_deref().unwrap_or_default() };
+        let observation = observe::observe(snapshot, &name)?;
+        let desired = queries(&site);
+        match &observation.others {
+            // A second plug-in must not be made even for a moment: both would claim the same device.
+            None if observation.set.is_none() => {
+                Ok(say(desired, snapshot, &site, &Judgement::waiting("other SGXPlugins are not known yet")))
+            }
+            Some(others) if let Some(first) = rival(&name, others) => Ok(refuse(desired, snapshot, &site, first)),
+            _ => Ok(run(desired, snapshot, &site, &spec, &observation)),
+        }
+    }
+
+    fn default(plugin: &mut SGXPlugin, request: &Request<SGXPlugin>) {
+        // Settings were accepted before; without them the published defaults hold.
+        admission::fill(&mut plugin.spec, &request.settings.decode().unwrap_or_default());
+    }
+
+    fn validate(request: &Request<SGXPlugin>) -> Verdict {
+        admission::judge(request)
+    }
+
+    fn validate_settings(settings: &Settings) -> Result<(), Vec<Cause>> {
+        settings.decode::<SconeSettings>().map(drop)
+    }
+}
+
+fn queries(site: &Site<'_>) -> Desired {
+    let pods = ObjectQuery::of::<Pod>().in_namespace(site.namespace).fields(POD_FIELDS);
+    let pods: Query = site.labels().iter().fold(pods, |query, (key, value)| query.label(key, value)).ask(PODS);
+    Desired::new()
+        .query(ObjectQuery::of::<SGXPlugin>().fields(OTHER_FIELDS).ask(OTHERS))
+        .query(ObjectQuery::of::<Node>().fields(NODE_FIELDS).ask(NODES))
+        .query(pods)
+        .query(ObjectQuery::of::<Pod>().fields(USER_FIELDS).ask(USERS))
+}
+
+/// The `SGXPlugin` that was there before this one.
+fn rival<'a>(name: &str, others: &'a [observe::OtherPlugin]) -> Option<&'a str> {
+    let all: Vec<_> = others.iter().map(|other| &other.metadata).collect();
+    report::rival(name, &all)
+}
+
+/// An `SGXPlugin` beside another one: it makes nothing, and labels nothing.
+fn refuse(desired: Desired, snapshot: &Snapshot<SGXPlugin>, site: &Site<'_>, first: &str) -> Desired {
+    let message = format!(
+        "SGXPlugin {first} is there already, and a cluster has one; delete one of them: kubectl delete sgxplugin {}",
+        site.name
+    );
+    let status = SGXPluginStatus {
+        state: State::Unhealthy,
+        serving_replica_ratio: "0/0".to_owned(),
+        desired_replicas: Some(0),
+        ready_replicas: Some(0),
+        serving_replicas: Some(0),
+        healthy_serving_replicas: Some(0),
+        ..status::unknown()
+    };
+    say(desired, snapshot, site, &Judgement { status, why: Problem::new("AnotherSGXPluginExists", message) })
+}
+
+/// The one `SGXPlugin` of the cluster.
+fn run(
+    desired: Desired,
+    snapshot: &Snapshot<SGXPlugin>,
+    site: &Site<'_>,
+    spec: &SGXPluginSpec,
+    observation: &Observation,
+) -> Desired {
+    let now = snapshot.now.unwrap_or_default();
+    let nodes = Nodes::look(spec, observation, now);
+    let judgement = status::judge(snapshot.parent.status.as_ref(), observation, nodes.as_ref(), now);
+    let children = workload::slots(spec, observation).map(|slots| workload::daemon_set(site, spec, slots));
+    // The labels of nodes are those of the capacity map, which stays as it was while the nodes are unknown.
+    let capable = judgement.status.capacity_sgx_devices_per_node.keys();
+    let desired = capable.fold(desired, |desired, node| desired.partial_labels::<Node>(node, [(SGX_CAPABLE, "true")]));
+    let desired = desired.children(children).conditions(report::owned_daemon_set(site.name, observation.daemon_set()));
+    say(desired, snapshot, site, &judgement)
+}
+
+/// What every `SGXPlugin` says.
+fn say(desired: Desired, snapshot: &Snapshot<SGXPlugin>, site: &Site<'_>, judgement: &Judgement) -> Desired {
+    let Judgement { status, why } = judgement;
+    let before = snapshot.parent.status.as_ref().map(|status| status.state);
+    let desired = desired
+        .status(status)
+        .conditions(report::health(status.state, why))
+        .condition(report::deletion("SGXPlugin", false))
+        .events(report::event(before, status.state, why))
+        .samples(metrics::samples(site.name, site.namespace, status));
+    // Nothing else tells that a pod has had its time.
+    if status.state == State::Pending { desired.requeue(60) } else { desired }
+}
+
+#[cfg(not(feature = "library"))]
+operator_guest::export!(SGXPluginModule);

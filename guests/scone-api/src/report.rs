@@ -1,0 +1,89 @@
+//! How every SCONE kind tells its health: conditions, events, and which of two resources counts.
+
+use operator_guest::{Condition, ConditionStatus, Event};
+
+use crate::{
+    State,
+    observe::{Meta, ObservedDaemonSet},
+    problem::Problem,
+};
+
+/// Problems told in one message; the others are told once these are solved.
+const MOST_PROBLEMS: usize = 5;
+
+type Make = fn(&str, &str, String) -> Condition;
+
+/// `Ready` and `IsHealthy`. Pending is unknown health: "any condition Unknown makes the resource PENDING".
+pub fn health(state: State, why: &Problem) -> [Condition; 2] {
+    match state {
+        State::Healthy => [("Ready", Condition::true_ as Make), ("IsHealthy", Condition::true_)],
+        State::Pending => [("Ready", Condition::false_ as Make), ("IsHealthy", Condition::unknown)],
+        State::Unhealthy => [("Ready", Condition::false_ as Make), ("IsHealthy", Condition::false_)],
+    }
+    .map(|(type_, make)| make(type_, why.reason, why.message.clone()))
+}
+
+/// Whether a resource of this kind is being deleted.
+pub fn deletion(kind: &str, present: bool) -> Condition {
+    if present {
+        let message = format!("the {kind} is being deleted, and its objects with it");
+        Condition::true_("DeletionPresent", "Deleting", message)
+    } else {
+        Condition::false_("DeletionPresent", "NotDeleting", "nobody has asked for its deletion")
+    }
+}
+
+/// The conditions of the only owned object, a `DaemonSet`, and those of all owned objects.
+pub fn owned_daemon_set(name: &str, set: Option<&ObservedDaemonSet>) -> [Condition; 4] {
+    let (healthy, reason, message) = match set.map(ObservedDaemonSet::current_status) {
+        None => (ConditionStatus::Unknown, "InProgress", "it does not exist yet".to_owned()),
+        Some(None) => {
+            (ConditionStatus::Unknown, "InProgress", "its controller has not seen the latest change yet".to_owned())
+        }
+        Some(Some(counts)) => {
+            let (available, desired) = (counts.number_available, counts.desired_number_scheduled);
+            let fine = available >= desired && desired > 0;
+            let message = format!("{available} of {desired} pods are available");
+            (ConditionStatus::from(fine), if fine { "Current" } else { "NotAvailable" }, message)
+        }
+    };
+    // A prefix is a DNS name, as Kubernetes asks of condition types.
+    let prefix = format!("daemonset.{name}");
+    let there = set.is_some();
+    [
+        presence("AtLeastOneOwnedObjectPresent", there),
+        presence("AllOwnedObjectsPresent", there),
+        presence(&format!("{prefix}/OwnedObjectPresent"), there),
+        Condition::new(&format!("{prefix}/OwnedObjectHealthy"), healthy, reason, message),
+    ]
+}
+
+fn presence(type_: &str, present: bool) -> Condition {
+    if present {
+        Condition::true_(type_, "Present", "it exists")
+    } else {
+        Condition::false_(type_, "Missing", "it does not exist yet")
+    }
+}
+
+/// An event when the state changes, never otherwise.
+pub fn event(before: Option<State>, state: State, why: &Problem) -> Option<Event> {
+    let tell = if state == State::Unhealthy { Event::warning } else { Event::normal };
+    (before != Some(state)).then(|| tell(why.reason, "Check", why.message.clone()))
+}
+
+/// Several problems as one: the first gives the reason. `rest` says where the others are, if they are too many for one message.
+pub fn summary(problems: &[Problem], rest: &str) -> Option<Problem> {
+    let reason = problems.first()?.reason;
+    let told: Vec<_> = problems.iter().take(MOST_PROBLEMS).map(|problem| problem.message.as_str()).collect();
+    let more = problems.len().saturating_sub(MOST_PROBLEMS);
+    let more = if more > 0 { format!("; and {more} more, {rest}") } else { String::new() };
+    Some(Problem::new(reason, told.join("; ") + &more))
+}
+
+/// Of kinds that a cluster has one of: the resource that was there before this one, by name when they are of one second.
+pub fn rival<'a>(name: &str, all: &[&'a Meta]) -> Option<&'a str> {
+    let age = |meta: &&'a Meta| (meta.creation_timestamp.as_deref(), meta.name.as_str());
+    let own = all.iter().find(|meta| meta.name == name).map(age)?;
+    all.iter().map(age).filter(|other| *other < own).min().map(|(_, name)| name)
+}

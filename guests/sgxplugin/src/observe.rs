@@ -1,0 +1,285 @@
+//! What the module reads of other objects: only the fields that matter, so that reading costs little.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use operator_guest::{Failure, QueryFailure, Snapshot};
+use scone_api::{
+    observe::{Meta, ObservedDaemonSet},
+    pod::ObservedPod,
+    sgxplugin::SGXPlugin,
+};
+use serde::Deserialize;
+
+use crate::workload::{CONTAINER, SLOTS};
+
+/// Query ids.
+pub(crate) const NODES: &str = "nodes";
+pub(crate) const PODS: &str = "pods";
+pub(crate) const USERS: &str = "users";
+pub(crate) const OTHERS: &str = "sgxplugins";
+
+/// The fields that the queries ask for; the manifest asks to be granted the same. Not whole conditions of nodes, since these
+/// hold the time of every heartbeat.
+pub(crate) const NODE_FIELDS: [&str; 6] = [
+    "metadata.labels",
+    "spec.taints",
+    "status.allocatable",
+    "status.capacity",
+    "status.conditions.status",
+    "status.conditions.type",
+];
+pub(crate) const OTHER_FIELDS: [&str; 1] = ["metadata.creationTimestamp"];
+pub(crate) const POD_FIELDS: [&str; 7] = [
+    "metadata.creationTimestamp",
+    "metadata.deletionTimestamp",
+    "metadata.labels",
+    "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms.matchFields",
+    "spec.nodeName",
+    "status.conditions",
+    "status.containerStatuses",
+];
+pub(crate) const USER_FIELDS: [&str; 3] = ["spec.containers.resources.limits", "spec.nodeName", "status.phase"];
+/// Both of these together.
+pub(crate) const READ_POD_FIELDS: [&str; 9] = [
+    "metadata.creationTimestamp",
+    "metadata.deletionTimestamp",
+    "metadata.labels",
+    "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms.matchFields",
+    "spec.containers.resources.limits",
+    "spec.nodeName",
+    "status.conditions",
+    "status.containerStatuses",
+    "status.phase",
+];
+
+/// What is known of the cluster. None where a query has no answer yet.
+pub(crate) struct Observation {
+    /// The `DaemonSet` of this plug-in.
+    pub(crate) set: Option<OwnSet>,
+    /// All nodes.
+    pub(crate) nodes: Option<Vec<ObservedNode>>,
+    /// The pods of this plug-in.
+    pub(crate) pods: Option<Vec<ObservedPod>>,
+    /// Devices in use, by node.
+    pub(crate) used: Option<BTreeMap<String, i32>>,
+    /// Why something could not be listed.
+    pub(crate) errors: Vec<String>,
+    /// Every `SGXPlugin` of the cluster, this one included.
+    pub(crate) others: Option<Vec<OtherPlugin>>,
+}
+
+impl Observation {
+    /// The counts of the `DaemonSet`.
+    pub(crate) fn daemon_set(&self) -> Option<&ObservedDaemonSet> {
+        self.set.as_ref().map(|set| &set.observed)
+    }
+}
+
+/// Reads the snapshot.
+pub(crate) fn observe(snapshot: &Snapshot<SGXPlugin>, daemon_set: &str) -> Result<Observation, Failure> {
+    let mut errors = Vec::new();
+    Ok(Observation {
+        set: own_set(snapshot, daemon_set)?,
+        nodes: known(snapshot.objects(NODES), "nodes", &mut errors),
+        pods: known(snapshot.objects(PODS), "the plug-in's pods", &mut errors),
+        used: known(snapshot.objects(USERS), "pods that use SGX", &mut errors).map(used),
+        // Without knowing the others, a second plug-in might be made for the same device: better wait.
+        others: snapshot
+            .objects(OTHERS)
+            .transpose()
+            .map_err(|failure| Failure::Retry(format!("SGXPlugin resources cannot be listed: {failure}")))?,
+        errors,
+    })
+}
+
+fn known<T>(answer: Option<Result<T, QueryFailure>>, what: &str, errors: &mut Vec<String>) -> Option<T> {
+    answer?.map_err(|failure| errors.push(format!("{what} cannot be listed: {failure}"))).ok()
+}
+
+/// The `DaemonSet`: its counts, and how many slots it was made with.
+pub(crate) struct OwnSet {
+    observed: ObservedDaemonSet,
+    made: MadeSet,
+}
+
+fn own_set(snapshot: &Snapshot<SGXPlugin>, name: &str) -> Result<Option<OwnSet>, Failure> {
+    let observed = snapshot.child_as::<DaemonSet, _>(name)?;
+    let made = snapshot.child_as::<DaemonSet, _>(name)?;
+    Ok(observed.zip(made).map(|(observed, made)| OwnSet { observed, made }))
+}
+
+impl OwnSet {
+    /// The slots that it was made with.
+    pub(crate) fn slots(&self) -> Option<i32> {
+        let containers = &self.made.spec.template.spec.containers;
+        let container = containers.iter().find(|container| container.name == CONTAINER)?;
+        container.env.iter().find(|variable| variable.name == SLOTS)?.value.parse().ok()
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MadeSet {
+    spec: MadeSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MadeSpec {
+    template: MadeTemplate,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MadeTemplate {
+    spec: MadePod,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MadePod {
+    containers: Vec<MadeContainer>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MadeContainer {
+    name: String,
+    env: Vec<Variable>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Variable {
+    name: String,
+    value: String,
+}
+
+/// Another `SGXPlugin`, or this one.
+#[derive(Deserialize)]
+pub(crate) struct OtherPlugin {
+    pub(crate) metadata: Meta,
+}
+
+/// A node.
+#[derive(Deserialize)]
+pub(crate) struct ObservedNode {
+    pub(crate) metadata: NodeMeta,
+    #[serde(default)]
+    pub(crate) spec: NodeSpec,
+    #[serde(default)]
+    pub(crate) status: NodeStatus,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NodeMeta {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NodeSpec {
+    pub(crate) taints: Vec<ObservedTaint>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ObservedTaint {
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) effect: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NodeStatus {
+    pub(crate) allocatable: Amounts,
+    pub(crate) capacity: Amounts,
+    conditions: Vec<NodeCondition>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NodeCondition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+}
+
+/// Of a list of resources, those that matter.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Amounts {
+    #[serde(rename = "sgx.intel.com/enclave")]
+    enclave: Option<String>,
+    pods: Option<String>,
+}
+
+impl Amounts {
+    /// SGX devices; extended resources are whole numbers.
+    pub(crate) fn enclaves(&self) -> i32 {
+        self.enclave.as_deref().and_then(|count| count.parse().ok()).unwrap_or_default()
+    }
+
+    /// Pods.
+    pub(crate) fn pods(&self) -> Option<i32> {
+        self.pods.as_deref()?.parse().ok()
+    }
+}
+
+impl ObservedNode {
+    /// Whether its kubelet is there; true when it says nothing of that.
+    pub(crate) fn is_ready(&self) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        conditions.find(|condition| condition.type_ == "Ready").is_none_or(|condition| condition.status == "True")
+    }
+}
+
+/// A pod of whatever kind.
+#[derive(Deserialize)]
+struct ObservedUser {
+    #[serde(default)]
+    spec: UserSpec,
+    #[serde(default)]
+    status: UserStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct UserSpec {
+    node_name: String,
+    containers: Vec<UserContainer>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct UserContainer {
+    resources: UserResources,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct UserResources {
+    limits: Amounts,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct UserStatus {
+    phase: String,
+}
+
+/// Devices in use, by node. A pod holds as many as its containers have as limits, until it has ended.
+fn used(users: Vec<ObservedUser>) -> BTreeMap<String, i32> {
+    let mut used = BTreeMap::new();
+    for ObservedUser { spec, status } in users {
+        let devices: i32 = spec.containers.iter().map(|container| container.resources.limits.enclaves()).sum();
+        if devices > 0 && !spec.node_name.is_empty() && !["Succeeded", "Failed"].contains(&status.phase.as_str()) {
+            *used.entry(spec.node_name).or_default() += devices;
+        }
+    }
+    used
+}

@@ -1,0 +1,200 @@
+//! From what is observed to one state with its reason.
+
+use std::collections::BTreeMap;
+
+use scone_api::{
+    State,
+    observe::{DaemonSetStatus, ObservedDaemonSet, unix_seconds},
+    problem::Problem,
+    report,
+    sgxplugin::SGXPluginStatus,
+};
+
+use crate::{
+    nodes::{Nodes, START},
+    observe::Observation,
+};
+
+/// The kind of device that alerts are about.
+const DEVICE: &str = "enclave";
+
+/// The verdict: the status, and why.
+pub(crate) struct Judgement {
+    pub(crate) status: SGXPluginStatus,
+    /// The reason and message of `Ready` and `IsHealthy`.
+    pub(crate) why: Problem,
+}
+
+impl Judgement {
+    /// Nothing is known yet.
+    pub(crate) fn waiting(why: &str) -> Self {
+        Self { status: unknown(), why: Problem::new("Observing", why.to_owned()) }
+    }
+}
+
+/// A status of which nothing could be computed.
+pub(crate) fn unknown() -> SGXPluginStatus {
+    SGXPluginStatus {
+        state: State::Pending,
+        serving_replica_ratio: "-1/-1".to_owned(),
+        desired_replicas: Some(-1),
+        ready_replicas: Some(-1),
+        serving_replicas: Some(-1),
+        healthy_serving_replicas: Some(-1),
+        capacity_sgx_devices: Some(-1),
+        used_sgx_devices: Some(-1),
+        available_sgx_devices: Some(-1),
+        sgx_replica_alert: Some(-1),
+        sgx_device_alert: Some([(DEVICE.to_owned(), -1)].into()),
+        ..SGXPluginStatus::default()
+    }
+}
+
+/// Judges one `SGXPlugin`.
+pub(crate) fn judge(
+    earlier: Option<&SGXPluginStatus>,
+    observation: &Observation,
+    nodes: Option<&Nodes>,
+    now: i64,
+) -> Judgement {
+    let counts = observation.daemon_set().and_then(ObservedDaemonSet::current_status);
+    let mut status = SGXPluginStatus {
+        desired_replicas: Some(counts.map_or(-1, |counts| counts.desired_number_scheduled)),
+        ..unknown()
+    };
+    match nodes {
+        Some(nodes) => fill_nodes(&mut status, nodes, observation.used.as_ref()),
+        // While the nodes are unknown, what was known of them stays, and so do their labels.
+        None => keep(&mut status, earlier),
+    }
+    let (healthy, serving) = (status.healthy_serving_replicas.unwrap_or(-1), status.serving_replicas.unwrap_or(-1));
+    status.serving_replica_ratio = format!("{healthy}/{serving}");
+    let (state, why) = state(observation, nodes, counts, &status, now);
+    Judgement { status: SGXPluginStatus { state, ..status }, why }
+}
+
+fn keep(status: &mut SGXPluginStatus, earlier: Option<&SGXPluginStatus>) {
+    let Some(earlier) = earlier else { return };
+    status.capacity_sgx_devices_per_node.clone_from(&earlier.capacity_sgx_devices_per_node);
+    status.used_sgx_devices_per_node.clone_from(&earlier.used_sgx_devices_per_node);
+    status.available_sgx_devices_per_node.clone_from(&earlier.available_sgx_devices_per_node);
+}
+
+fn fill_nodes(status: &mut SGXPluginStatus, nodes: &Nodes, used: Option<&BTreeMap<String, i32>>) {
+    let total = |per_node: &BTreeMap<String, i32>| Some(per_node.values().sum());
+    status.ready_replicas = Some(count(nodes.ready));
+    status.serving_replicas = Some(count(nodes.serving.len()));
+    status.sgx_replica_alert = Some(count(nodes.unready.len()));
+    status.capacity_sgx_devices = total(&nodes.capacity);
+    status.capacity_sgx_devices_per_node.clone_from(&nodes.capacity);
+    let Some(used) = used else { return };
+    for (node, capacity) in &nodes.capacity {
+        let used = used.get(node).copied().unwrap_or_default();
+        status.used_sgx_devices_per_node.insert(node.clone(), used);
+        // More are in use than there are when slots were taken away from running pods.
+        status.available_sgx_devices_per_node.insert(node.clone(), (capacity - used).max(0));
+    }
+    status.used_sgx_devices = total(&status.used_sgx_devices_per_node);
+    status.available_sgx_devices = total(&status.available_sgx_devices_per_node);
+    let full = full(status, nodes).len();
+    status.healthy_serving_replicas = Some(count(nodes.serving.len() - full));
+    status.sgx_device_alert = Some([(DEVICE.to_owned(), count(full))].into());
+}
+
+/// Selected nodes with SGX and no free device.
+fn full<'a>(status: &SGXPluginStatus, nodes: &'a Nodes) -> Vec<&'a str> {
+    let free = &status.available_sgx_devices_per_node;
+    nodes.serving.iter().filter(|node| free.get(*node) == Some(&0)).map(String::as_str).collect()
+}
+
+fn count(nodes: usize) -> i32 {
+    i32::try_from(nodes).unwrap_or(i32::MAX)
+}
+
+/// The state and why. What needs a human comes first, what is on its way after that, and the alerts of a settled cluster last.
+fn state(
+    observation: &Observation,
+    nodes: Option<&Nodes>,
+    counts: Option<&DaemonSetStatus>,
+    status: &SGXPluginStatus,
+    now: i64,
+) -> (State, Problem) {
+    let unhealthy = |reason, message: String| (State::Unhealthy, Problem::new(reason, message));
+    let pending = |reason, message: &str| (State::Pending, Problem::new(reason, message.to_owned()));
+    if let Some(problem) = nodes.and_then(|nodes| report::summary(&nodes.problems, "on other nodes")) {
+        return (State::Unhealthy, problem);
+    }
+    if !observation.errors.is_empty() {
+        return unhealthy(
+            "ClusterUnreadable",
+            format!("{}; let the operator list them", observation.errors.join("; ")),
+        );
+    }
+    let (Some(nodes), Some(_)) = (nodes, &observation.used) else {
+        return pending("Observing", "the nodes and pods are not known yet");
+    };
+    let Some(counts) = counts else {
+        return pending("RollingOut", "the DaemonSet is not there yet, or its latest change has not been seen");
+    };
+    match coming(observation, nodes, counts, now) {
+        Some((state, problem)) => (state, problem),
+        None => settled(nodes, counts.desired_number_scheduled, status),
+    }
+}
+
+/// What is wrong, or on its way, before every selected node has its plug-in.
+fn coming(observation: &Observation, nodes: &Nodes, counts: &DaemonSetStatus, now: i64) -> Option<(State, Problem)> {
+    let desired = counts.desired_number_scheduled;
+    if desired == 0 {
+        let message = "the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and \
+                       spec.tolerations against the nodes' taints";
+        return Some((State::Unhealthy, Problem::new("NoNodeSelected", message.to_owned())));
+    }
+    let created = observation.daemon_set().and_then(|set| set.metadata.creation_timestamp.as_deref());
+    let is_overdue = created.and_then(unix_seconds).is_some_and(|created| now - created >= START);
+    if is_overdue && observation.pods.as_ref().is_some_and(Vec::is_empty) {
+        let message = format!(
+            "none of {desired} pods has been made for {} minutes; see: kubectl describe daemonset, and let quotas and the pod \
+             security level of the namespace (privileged) allow them",
+            START / 60
+        );
+        return Some((State::Unhealthy, Problem::new("PodsMissing", message)));
+    }
+    let ready = count(nodes.ready);
+    if ready < desired || counts.updated_number_scheduled < desired || !nodes.unready.is_empty() {
+        let message = format!("the plug-in is ready on {} of {desired} selected nodes so far", ready.min(desired));
+        return Some((State::Pending, Problem::new("PodsStarting", message)));
+    }
+    let waits = nodes.serving.is_empty() || nodes.serving.iter().any(|node| nodes.capacity.get(node) == Some(&0));
+    let message = "the plug-in runs, and its devices are not listed yet by the nodes";
+    (waits && nodes.registering).then(|| (State::Pending, Problem::new("DevicesComing", message.to_owned())))
+}
+
+/// The alerts of a cluster in which every plug-in runs.
+fn settled(nodes: &Nodes, desired: i32, status: &SGXPluginStatus) -> (State, Problem) {
+    let (state, reason, message) = match (nodes.serving.len(), full(status, nodes)) {
+        (0, _) => (
+            State::Unhealthy,
+            "NoSGXDevice",
+            format!(
+                "the plug-in runs on {desired} selected nodes, but none of them offers sgx.intel.com/enclave; switch on SGX in \
+                 their firmware, load a driver that makes /dev/sgx_enclave, or select other nodes in spec.nodeSelector"
+            ),
+        ),
+        (serving, full) if full.is_empty() => (
+            State::Healthy,
+            "Healthy",
+            format!("the plug-in is ready on all {desired} selected nodes, and {serving} of them offer SGX devices"),
+        ),
+        (_, full) => (
+            State::Unhealthy,
+            "NoFreeDevice",
+            format!(
+                "all SGX devices are in use on {}; raise spec.capacitySGXPods, end pods that hold a device, or add nodes with \
+                 SGX",
+                full.join(", ")
+            ),
+        ),
+    };
+    (state, Problem::new(reason, message))
+}
