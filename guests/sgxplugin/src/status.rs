@@ -184,7 +184,7 @@ fn settled(nodes: &Nodes, desired: i32, status: &SGXPluginStatus) -> (State, Pro
         (serving, full) if full.is_empty() => (
             State::Healthy,
             "Healthy",
-            format!("the plug-in is ready on all {desired} selected nodes, and {serving} of them offer SGX devices"),
+            format!("the plug-in is ready on all {desired} selected nodes; nodes with SGX devices: {serving}"),
         ),
         (_, full) => (
             State::Unhealthy,

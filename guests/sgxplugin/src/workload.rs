@@ -15,7 +15,7 @@ use kube::core::ObjectMeta;
 use operator_guest::{Child, Strategy};
 use scone_api::sgxplugin::SGXPluginSpec;
 
-use crate::observe::Observation;
+use crate::observe::{Observation, OwnSet};
 
 /// The only container.
 pub(crate) const CONTAINER: &str = "sgxplugin";
@@ -56,7 +56,7 @@ pub(crate) fn slots(spec: &SGXPluginSpec, observation: &Observation) -> Option<i
         pods.max().unwrap_or(USUAL_SLOTS).clamp(1, 10_000)
     });
     // A DaemonSet that does not tell must not go because of that.
-    set.and_then(|set| set.slots()).or(nodes).or(set.map(|_| USUAL_SLOTS))
+    set.and_then(OwnSet::slots).or(nodes).or(set.map(|_| USUAL_SLOTS))
 }
 
 /// The `DaemonSet`. `spec` has its defaults already.

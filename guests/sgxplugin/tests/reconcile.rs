@@ -242,7 +242,7 @@ fn more_devices_in_use_than_there_are_leave_none_free() {
 #[test]
 fn a_node_that_loses_sgx_loses_its_label_and_is_no_alert() {
     let answer = answer(&with(NODE_2, r#"{allocatable: {pods: "250"}, capacity: {pods: "250"}"#));
-    assert_snapshot!(verdict(&answer), @"HEALTHY Healthy: the plug-in is ready on all 3 selected nodes, and 1 of them offer SGX devices");
+    assert_snapshot!(verdict(&answer), @"HEALTHY Healthy: the plug-in is ready on all 3 selected nodes; nodes with SGX devices: 1");
     assert_eq!(labelled(&answer), ["node-1"]);
     assert_eq!(status(&answer)["sgxReplicaAlert"], 0);
 }
