@@ -3,15 +3,11 @@
 //! What it makes and how it decides is in `README.md` beside this crate.
 
 mod admission;
-mod api;
 mod conditions;
 mod metrics;
 mod nodes;
 mod observe;
-mod pod;
-mod problem;
 mod status;
-mod syntax;
 mod workload;
 
 use k8s_openapi::api::{
@@ -23,6 +19,8 @@ use operator_guest::{
     Cause, Desired, Failure, Manifest, Module, NamespaceRule, ObjectQuery, PodLogQuery, PodRule, Query, Request,
     Settings, Snapshot, Verdict, module_with_crd,
 };
+
+use scone_api::{las as api, pod, problem};
 
 use crate::{
     api::{LAS, LASSpec, LASStatus, SconeSettings, State},
@@ -39,7 +37,7 @@ impl Module for LasModule {
     type Parent = LAS;
 
     fn manifest() -> Manifest {
-        module_with_crd::<LAS>("las", env!("CARGO_PKG_VERSION"), include_str!("crd.json"))
+        module_with_crd::<LAS>("las", env!("CARGO_PKG_VERSION"), scone_api::LAS_CRD)
             .description("Runs one local attestation service on each SGX node and probes it")
             .owns::<DaemonSet>(NamespaceRule::Target)
             .owns::<Secret>(NamespaceRule::Target)
@@ -172,4 +170,5 @@ fn report(desired: Desired, snapshot: &Snapshot<LAS>, site: &Site<'_>, judgement
         .samples(metrics::samples(site.name, site.namespace, &judgement.status))
 }
 
+#[cfg(not(feature = "library"))]
 operator_guest::export!(LasModule);

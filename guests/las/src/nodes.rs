@@ -189,7 +189,7 @@ impl Look<'_> {
             problems.extend(self.pod.container(name).and_then(|container| self.container(container)));
         }
         if probed == 1 {
-            problems.push(problem::probe_failed(self.node, pod));
+            problems.push(probe_failed(self.node, pod));
         }
         if problems.is_empty() && self.is_late(probed) {
             problems.push(problem::not_ready(self.node, pod));
@@ -198,7 +198,7 @@ impl Look<'_> {
     }
 
     fn container(&self, container: &ContainerStatus) -> Option<Problem> {
-        problem::of_container(self.node, &self.pod.metadata.name, container)
+        problem::of_container(self.node, &self.pod.metadata.name, container, workload::LAS)
     }
 
     /// Whether the pod has had its time to start and still does not work.
@@ -240,4 +240,16 @@ pub(crate) fn public_key(line: &str) -> Option<&str> {
     line.rsplit(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';' | '"' | '\'' | '(' | ')' | '[' | ']'))
         .map(|word| word.trim_end_matches('.').trim_start_matches("0x"))
         .find(is_key)
+}
+
+/// LAS listens, but the probe finds that it does not work. The usual reason is published: the device is not open to every
+/// user id, since some programs change theirs when they start.
+fn probe_failed(node: &str, pod: &str) -> Problem {
+    Problem::new(
+        "ProbeFailed",
+        format!(
+            "node {node}: the probe of pod {pod} failed; set mode 0666 on /dev/sgx_enclave (on the host, and in the virtual \
+             machine if there is one) and delete the pod; see: kubectl describe pod {pod}"
+        ),
+    )
 }

@@ -5,6 +5,7 @@ use operator_guest::{Failure, QueryFailure, Snapshot};
 use serde::Deserialize;
 
 use crate::{api::LAS, pod::ObservedPod};
+pub(crate) use scone_api::observe::{DaemonSetStatus, Meta, ObservedDaemonSet, unix_seconds};
 
 /// Query ids.
 pub(crate) const NODES: &str = "nodes";
@@ -74,42 +75,6 @@ fn cannot_list(what: &str, failure: &QueryFailure) -> Failure {
     Failure::Retry(format!("{what} cannot be listed: {failure}"))
 }
 
-/// A `DaemonSet`.
-#[derive(Deserialize)]
-pub(crate) struct ObservedDaemonSet {
-    pub(crate) metadata: Meta,
-    #[serde(default)]
-    pub(crate) status: DaemonSetStatus,
-}
-
-impl ObservedDaemonSet {
-    /// The status, once its controller has seen the latest change.
-    pub(crate) fn current_status(&self) -> Option<&DaemonSetStatus> {
-        let seen = self.status.observed_generation?;
-        self.metadata.generation.is_none_or(|generation| seen >= generation).then_some(&self.status)
-    }
-}
-
-/// Counts of a `DaemonSet`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct DaemonSetStatus {
-    pub(crate) observed_generation: Option<i64>,
-    pub(crate) desired_number_scheduled: i32,
-    pub(crate) number_available: i32,
-    pub(crate) updated_number_scheduled: i32,
-}
-
-/// The metadata that matters.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Meta {
-    pub(crate) name: String,
-    pub(crate) generation: Option<i64>,
-    pub(crate) creation_timestamp: Option<String>,
-    pub(crate) deletion_timestamp: Option<String>,
-}
-
 /// Another LAS, or this one.
 #[derive(Deserialize)]
 pub(crate) struct OtherLas {
@@ -141,17 +106,4 @@ impl ObservedNode {
     fn is_capable(&self) -> bool {
         self.metadata.labels.capable == "true"
     }
-}
-
-/// Unix seconds of a time as Kubernetes writes it (RFC 3339 in UTC, whole seconds or finer). None for anything else.
-pub(crate) fn unix_seconds(time: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| time.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let seconds = number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
-    // Days since 1970-01-01 of the civil calendar, with years that start in March so that a leap day is the last one.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days =
-        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
-            - 719_469;
-    Some(days * 86_400 + seconds)
 }

@@ -25,8 +25,7 @@ pub(crate) const PORT: i32 = 18_766;
 pub(crate) const LAS: &str = "las";
 /// The container that tells whether it works.
 pub(crate) const PROBE: &str = "probe";
-/// The device plugin's resource that lets a container open the SGX device.
-pub(crate) const ENCLAVE: &str = "sgx.intel.com/enclave";
+pub(crate) use scone_api::ENCLAVE;
 /// The key in the Secret that holds the DCAP key.
 pub(crate) const DCAP_KEY: &str = "dcap-key";
 /// Changes with the DCAP key, so that the pods read the new one.

@@ -159,7 +159,7 @@ fn the_crd_as_text_is_the_one_of_the_type() {
     let crd = serde_json::to_value(<LasModule as Module>::Parent::crd()).unwrap();
     if std::env::var_os("UPDATE_CRD").is_some() {
         let text = serde_json::to_string_pretty(&crd).unwrap() + "\n";
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/crd.json"), text).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../scone-api/crds/las.json"), text).unwrap();
     }
     assert_eq!(LasModule::manifest().kinds[0].crd, crd, "run UPDATE_CRD=1 cargo test -p las");
 }

@@ -78,32 +78,37 @@ impl World {
     /// Lets a module serve its kinds under a name, with all the grants that it asks for, and installs its CRDs.
     pub fn serve(&mut self, name: &str, module: Arc<dyn Module>, settings: Document) {
         let manifest = module.manifest().clone();
+        let serving = Arc::new(Serving::new(module));
+        self.webhooks.serve(&manifest, Arc::clone(&serving), settings.clone());
+        self.install(name, &manifest, serving, settings);
+    }
+
+    /// Swaps the module that serves under a name; false when none does. Calls under way end on the old one.
+    pub fn swap(&mut self, name: &str, module: Arc<dyn Module>) -> bool {
+        let Some(served) = self.modules.get(name) else { return false };
+        let (serving, settings) = (Arc::clone(&served.serving), served.context.settings.clone());
+        let manifest = module.manifest().clone();
+        serving.swap(module);
+        self.install(name, &manifest, serving, settings);
+        true
+    }
+
+    /// CRDs and grants of the version that serves from now on.
+    fn install(&mut self, name: &str, manifest: &Manifest, serving: Arc<Serving>, settings: Document) {
         for kind in &manifest.kinds {
             self.cluster.put(kind.crd.clone());
         }
-        let serving = Arc::new(Serving::new(module));
-        self.webhooks.serve(&manifest, Arc::clone(&serving), settings.clone());
         let context = Context::new(
             self.client.clone(),
             Arc::new(self.cluster.clone()),
             Arc::clone(&self.script) as Arc<dyn Outside>,
             Arc::new(self.cluster.clone()) as Arc<dyn Clock>,
             Arc::clone(&serving),
-            manifest.grants,
+            manifest.grants.clone(),
             settings,
             self.namespace.clone(),
         );
         self.modules.insert(name.to_owned(), Served { serving, context });
-    }
-
-    /// Swaps the module that serves under a name; false when none does. Calls under way end on the old one.
-    pub fn swap(&mut self, name: &str, module: Arc<dyn Module>) -> bool {
-        let Some(served) = self.modules.get(name) else { return false };
-        for kind in &module.manifest().kinds {
-            self.cluster.put(kind.crd.clone());
-        }
-        served.serving.swap(module);
-        true
     }
 
     /// The modules that serve, by name.

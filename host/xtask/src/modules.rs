@@ -78,6 +78,9 @@ fn package(tools: &Workspace, std: &Std, fixtures: bool, into: &Workspace) -> Re
         return Err(Failure::Bad(format!("{} holds no module", tools.root.join("guests").display())));
     }
     modctl_build(tools, std, &guests, &into.modules(), &into.target, &[])?;
+    // It needs the crate of the module `las` with another feature. In one folder both would write the same file.
+    let next = tools.root.join("tests/fixtures/las-next");
+    modctl_build(tools, std, &[next], &into.modules(), &into.target.join("next"), &[])?;
     if fixtures {
         let folder = tools.root.join("tests/fixtures");
         modctl_build(tools, std, &[folder], &into.fixtures(), &into.target, &["--examples"])?;
