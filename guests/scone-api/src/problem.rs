@@ -62,8 +62,9 @@ pub fn of_container(node: &str, pod: &str, container: &ContainerStatus, main: &s
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => (
             "ContainerCannotStart",
             format!(
-                "{place} cannot start ({}); check the security contexts and the resources in the spec",
-                if said.is_empty() { why } else { said }
+                "{place} cannot start ({}); check {}",
+                if said.is_empty() { why } else { said },
+                start_fields(main)
             ),
         ),
         _ if why == "CrashLoopBackOff" || keeps_crashing(container, main) => {
@@ -81,6 +82,14 @@ pub fn of_container(node: &str, pod: &str, container: &ContainerStatus, main: &s
         _ => return None,
     };
     Some(Problem::new(reason, message))
+}
+
+/// The fields that decide whether a container may start; they differ by kind, which its main container tells.
+fn start_fields(main: &str) -> &'static str {
+    match main {
+        "las" => "spec.podSecurityContext, spec.containerSecurityContextLAS and spec.containerSecurityContextProbe",
+        _ => "spec.resources, and that the pod security level of the namespace is privileged",
+    }
 }
 
 /// Between two crashes the container runs for a moment; that is no recovery. The probe container is unready by its own right.

@@ -328,6 +328,12 @@ fn a_plugin_that_crashes_says_how_it_ended() {
 }
 
 #[test]
+fn a_plugin_that_may_not_start_names_the_pod_security_level() {
+    let forbidden = r#"state: {waiting: {reason: CreateContainerError, message: "no such device"}}"#;
+    assert_snapshot!(verdict(&answer(&with(READY, &STARTING.replace("state: {}", forbidden)))), @"UNHEALTHY ContainerCannotStart: node node-2: container sgxplugin of pod sgxplugin-2 cannot start (no such device); check spec.resources, and that the pod security level of the namespace is privileged");
+}
+
+#[test]
 fn a_silent_node_is_named_instead_of_its_pod() {
     // Its containers are still called ready: nobody is there to say otherwise.
     let silent = READY.replace("\"True\"", "\"False\"");
