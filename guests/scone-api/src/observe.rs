@@ -1,12 +1,18 @@
 //! What modules read of other objects: only the fields that matter, so that reading costs little.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+/// Reads `null` like a field that is not there: both mean the same in Kubernetes, and an object cut to some fields may have
+/// either. For `#[serde(deserialize_with)]`, beside `default`.
+pub fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(input: D) -> Result<T, D::Error> {
+    Option::deserialize(input).map(Option::unwrap_or_default)
+}
 
 /// A `DaemonSet`.
 #[derive(Deserialize)]
 pub struct ObservedDaemonSet {
     pub metadata: Meta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub status: DaemonSetStatus,
 }
 

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::observe::{Meta, unix_seconds};
+use crate::observe::{Meta, or_default, unix_seconds};
 
 /// A pod of the `DaemonSet`.
 #[derive(Deserialize)]
 pub struct ObservedPod {
     pub metadata: Meta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     spec: PodSpec,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     status: PodStatus,
 }
 
@@ -20,7 +20,9 @@ pub struct ObservedPod {
 #[serde(rename_all = "camelCase", default)]
 struct PodSpec {
     node_name: Option<String>,
+    #[serde(deserialize_with = "or_default")]
     containers: Vec<PodContainer>,
+    #[serde(deserialize_with = "or_default")]
     affinity: Affinity,
 }
 
@@ -35,25 +37,28 @@ struct PodContainer {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Affinity {
+    #[serde(deserialize_with = "or_default")]
     node_affinity: NodeAffinity,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct NodeAffinity {
-    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution", deserialize_with = "or_default")]
     required: NodeSelector,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct NodeSelector {
+    #[serde(deserialize_with = "or_default")]
     node_selector_terms: Vec<NodeSelectorTerm>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct NodeSelectorTerm {
+    #[serde(deserialize_with = "or_default")]
     match_fields: Vec<MatchField>,
 }
 
@@ -61,13 +66,16 @@ struct NodeSelectorTerm {
 #[serde(default)]
 struct MatchField {
     key: String,
+    #[serde(deserialize_with = "or_default")]
     values: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PodStatus {
+    #[serde(deserialize_with = "or_default")]
     conditions: Vec<PodCondition>,
+    #[serde(deserialize_with = "or_default")]
     container_statuses: Vec<ContainerStatus>,
 }
 
@@ -88,7 +96,9 @@ pub struct ContainerStatus {
     pub name: String,
     pub ready: bool,
     pub restart_count: u32,
+    #[serde(deserialize_with = "or_default")]
     pub state: ContainerState,
+    #[serde(deserialize_with = "or_default")]
     pub last_state: ContainerState,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use operator_guest::{Failure, QueryFailure, Snapshot};
 use scone_api::{
-    observe::{Meta, ObservedDaemonSet},
+    observe::{Meta, ObservedDaemonSet, or_default},
     pod::ObservedPod,
     sgxplugin::SGXPlugin,
 };
@@ -121,24 +121,28 @@ impl OwnSet {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct MadeSet {
+    #[serde(deserialize_with = "or_default")]
     spec: MadeSpec,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct MadeSpec {
+    #[serde(deserialize_with = "or_default")]
     template: MadeTemplate,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct MadeTemplate {
+    #[serde(deserialize_with = "or_default")]
     spec: MadePod,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct MadePod {
+    #[serde(deserialize_with = "or_default")]
     containers: Vec<MadeContainer>,
 }
 
@@ -146,6 +150,7 @@ struct MadePod {
 #[serde(default)]
 struct MadeContainer {
     name: String,
+    #[serde(deserialize_with = "or_default")]
     env: Vec<Variable>,
 }
 
@@ -166,22 +171,23 @@ pub(crate) struct OtherPlugin {
 #[derive(Deserialize)]
 pub(crate) struct ObservedNode {
     pub(crate) metadata: NodeMeta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(crate) spec: NodeSpec,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(crate) status: NodeStatus,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct NodeMeta {
     pub(crate) name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(crate) labels: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct NodeSpec {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) taints: Vec<ObservedTaint>,
 }
 
@@ -196,8 +202,11 @@ pub(crate) struct ObservedTaint {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct NodeStatus {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) allocatable: Amounts,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) capacity: Amounts,
+    #[serde(deserialize_with = "or_default")]
     conditions: Vec<NodeCondition>,
 }
 
@@ -241,28 +250,32 @@ impl ObservedNode {
 /// A pod of whatever kind.
 #[derive(Deserialize)]
 struct ObservedUser {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     spec: UserSpec,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     status: UserStatus,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct UserSpec {
+    #[serde(deserialize_with = "or_default")]
     node_name: String,
+    #[serde(deserialize_with = "or_default")]
     containers: Vec<UserContainer>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct UserContainer {
+    #[serde(deserialize_with = "or_default")]
     resources: UserResources,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct UserResources {
+    #[serde(deserialize_with = "or_default")]
     limits: Amounts,
 }
 

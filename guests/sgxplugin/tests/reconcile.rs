@@ -225,6 +225,21 @@ fn devices_are_counted_by_container_and_only_of_pods_that_hold_them() {
 }
 
 #[test]
+fn what_is_null_reads_like_what_is_not_there() {
+    let other = "{nodeName: node-3, containers: [{}]}";
+    let nulls =
+        change(SETTLED, other, "{nodeName: null, containers: [{resources: null}, {resources: {limits: null}}]}");
+    let node = "      metadata: {name: node-3, labels: {zone: c}}\n";
+    let nulls = change(&nulls, node, "      metadata: {name: node-3, labels: null}\n      spec: null\n");
+    let nulls = change(
+        &nulls,
+        "status: {allocatable: {pods: \"110\"}, capacity: {pods: \"110\"}",
+        "status: {allocatable: null, capacity: null",
+    );
+    assert_eq!(status(&answer(&nulls)), status(&answer(SETTLED)));
+}
+
+#[test]
 fn a_node_without_a_free_device_is_an_alert() {
     let answer = answer(&with(NODE_2, &NODE_2.replace("\"20\"", "\"1\"")));
     assert_snapshot!(verdict(&answer), @"UNHEALTHY NoFreeDevice: all SGX devices are in use on node-2; raise spec.capacitySGXPods, end pods that hold a device, or add nodes with SGX");
