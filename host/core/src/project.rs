@@ -26,11 +26,10 @@ fn copy(from: &Value, into: &mut Value, path: &[&str]) {
     };
     match from {
         Value::Object(map) => {
-            let Some(inner) = map.get(*key) else { return };
             if !into.is_object() {
                 *into = Value::Object(Map::new());
             }
-            if let Value::Object(target) = into {
+            if let (Value::Object(target), Some(inner)) = (into, map.get(*key)) {
                 copy(inner, target.entry(*key).or_insert(Value::Null), rest);
             }
         }
@@ -61,6 +60,14 @@ mod tests {
         let expected = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
             "spec": {"nodeName": "n", "containers": [{"name": "a"}, {"name": "b"}]}});
         assert_eq!(projected, expected);
+    }
+
+    #[test]
+    fn an_object_without_the_declared_field_stays_an_empty_object() {
+        let pod = json!({"spec": {"containers": [{"resources": {}}, {"resources": {"limits": {"a": "1"}}}, {}]}});
+        let projected = project(&Document::from_value(&pod), &["spec.containers.resources.limits".to_owned()]);
+        let containers = json!([{"resources": {}}, {"resources": {"limits": {"a": "1"}}}, {}]);
+        assert_eq!(projected.unwrap().to_value().unwrap()["spec"]["containers"], containers);
     }
 
     #[test]

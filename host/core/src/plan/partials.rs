@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{Input, PartialStep, PartialVerb, check::mismatch, partial_manager};
-use crate::{Document, ObjectRef, Partial, Rejection, diff, grants};
+use crate::{
+    Document, ObjectRef, Partial, Rejection,
+    diff::{self, Change},
+    grants,
+};
 
 /// One step for each object that is named now or held since an earlier answer.
 pub(super) fn steps(input: &Input<'_>) -> Result<Vec<PartialStep>, Rejection> {
@@ -25,14 +29,8 @@ pub(super) fn steps(input: &Input<'_>) -> Result<Vec<PartialStep>, Rejection> {
         }
         steps.extend(set(input, partial, held.get(&partial.identity).copied(), &manager)?);
     }
-    for identity in held.keys().filter(|identity| !named.contains(**identity)) {
-        let document = Document::from_value(&bare(identity));
-        steps.push(PartialStep {
-            identity: (*identity).clone(),
-            verb: PartialVerb::Withdraw,
-            document,
-            changes: Vec::new(),
-        });
+    for (identity, object) in held.iter().filter(|(identity, _)| !named.contains(**identity)) {
+        steps.push(withdraw(identity, object, &manager));
     }
     steps.sort_by(|a, b| a.identity.cmp(&b.identity));
     Ok(steps)
@@ -58,6 +56,21 @@ fn set(
     let verb = if changes.is_empty() && same_fields { PartialVerb::Unchanged } else { PartialVerb::Set };
     let document = Document::from_value(&wanted);
     Ok(Some(PartialStep { identity: identity.clone(), verb, document, changes }))
+}
+
+fn withdraw(identity: &ObjectRef, object: &Document, manager: &str) -> PartialStep {
+    let object = object.to_value().unwrap_or_default();
+    let change = |key: &String| {
+        let (part, name) = key.split_once('/').unwrap_or((key, ""));
+        let before = object.get("metadata").and_then(|m| m.get(part)).and_then(|fields| fields.get(name));
+        Change { path: format!("metadata.{part}[\"{name}\"]"), before: before.cloned(), after: None }
+    };
+    PartialStep {
+        identity: identity.clone(),
+        verb: PartialVerb::Withdraw,
+        document: Document::from_value(&bare(identity)),
+        changes: held_keys(&object, manager).iter().map(change).collect(),
+    }
 }
 
 fn bare(identity: &ObjectRef) -> Value {

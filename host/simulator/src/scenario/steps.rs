@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Files, Format, ModuleSource, Scenario, ScenarioError, Summary, expect, parse::Step, settle, show, traffic::Traffic,
 };
-use crate::{World, actors::Device, misfit};
+use crate::{World, actors::Device, manifest::Manifest, misfit};
 
 /// One run of a script.
 pub(super) struct Run<'a> {
@@ -97,15 +97,19 @@ fn write_step(
             let line = json!({"line": step.line, "step": step.verb, "arguments": step.rest, "output": lines, "ms": ms});
             writeln!(out, "{line}")?;
         }
-        Format::Text if step.verb == "note" => writeln!(out, "\n── {}", step.rest)?,
-        Format::Text => {
-            if !matches!(step.verb.as_str(), "log" | "settings" | "advance") {
-                writeln!(out, "\n$ {} {}", step.verb, step.rest)?;
+        Format::Text => match step.verb.as_str() {
+            "note" => writeln!(out, "\n── {}", step.rest)?,
+            "expect" if !lines.is_empty() => writeln!(out, "  ✓ {}", step.rest)?,
+            verb => {
+                // Steps that only set the scene stand close together.
+                let scene =
+                    matches!(verb, "namespace" | "node" | "device" | "log" | "settings" | "module" | "crd" | "advance");
+                writeln!(out, "{}$ {}", if scene { "" } else { "\n" }, format!("{verb} {}", step.rest).trim_end())?;
+                for line in lines {
+                    writeln!(out, "  {line}")?;
+                }
             }
-            for line in lines {
-                writeln!(out, "  {line}")?;
-            }
-        }
+        },
     }
     Ok(())
 }
@@ -268,46 +272,50 @@ impl Run<'_> {
 
     fn apply(&mut self, file: &str, denied: bool) -> Result<(), Stop> {
         let text = self.files.read(file)?;
-        let documents = misfit::read(file, &text).map_err(|misfit| misfit.to_string())?;
-        for document in documents {
-            let kind = document.value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let api_version = document.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let served = operator_controller::Cache::resource(&self.world.cluster, &api_version, &kind);
-            let Some((_, namespaced)) = served else {
-                return Err(misfit::unknown_kind(file, &document, &self.world.cluster.kind_names()).to_string().into());
-            };
-            let unknown = self.world.cluster.schema(&api_version, &kind).map_or_else(Vec::new, |schema| {
-                let mut misfits = misfit::misfits(file, &document, &schema);
-                misfits.retain(|misfit| misfit.message.contains("unknown field"));
-                misfits
-            });
-            let name = document.value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-            let namespace = document.value.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default");
-            let identity = ObjectRef {
-                api_version: api_version.clone(),
-                kind: kind.clone(),
-                namespace: namespaced.then(|| namespace.to_owned()),
-                name: name.to_owned(),
-            };
-            let (code, answer) = self.world.apply(&identity, &document.value);
-            let refused = code >= 400 || !unknown.is_empty();
-            self.lines.extend(unknown.iter().map(ToString::to_string));
-            if refused {
-                self.told(file, &document, &kind, name, &answer);
-            } else {
-                self.lines.push(format!("{kind} {name} {}", if code == 201 { "created" } else { "configured" }));
-            }
+        for document in misfit::read(file, &text).map_err(|misfit| misfit.to_string())? {
+            let (name, refused) = self.apply_one(file, &document)?;
             match (denied, refused) {
-                (true, false) => return Err(Stop::Unexpected(format!("{kind} {name} was accepted"))),
-                (false, true) => return Err(Stop::Unexpected(format!("{kind} {name} was refused"))),
+                (true, false) => return Err(Stop::Unexpected(format!("{name} was accepted"))),
+                (false, true) => return Err(Stop::Unexpected(format!("{name} was refused"))),
                 _ => {}
             }
         }
         Ok(())
     }
 
+    /// Applies one document with strict field validation, as kubectl does; tells its name and whether it was refused.
+    fn apply_one(&mut self, file: &str, document: &Manifest) -> Result<(String, bool), Stop> {
+        let text =
+            |pointer: &str| document.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
+        let cluster = &self.world.cluster;
+        let Some((_, namespaced)) = operator_controller::Cache::resource(cluster, &api_version, &kind) else {
+            return Err(misfit::unknown_kind(file, document, &cluster.kind_names()).to_string().into());
+        };
+        let unknown = cluster
+            .schema(&api_version, &kind)
+            .map_or_else(Vec::new, |schema| operator_core::schema::unknown_fields(&schema, &document.value));
+        if !unknown.is_empty() {
+            self.lines.push(format!("{kind} {name} refused: unknown fields"));
+            let schema = self.world.cluster.schema(&api_version, &kind).unwrap_or_default();
+            let misfits = misfit::misfits(file, document, &schema);
+            self.lines.extend(misfits.iter().map(ToString::to_string));
+            return Ok((format!("{kind} {name}"), true));
+        }
+        let namespace = Some(text("/metadata/namespace")).filter(|n| !n.is_empty()).unwrap_or_else(|| "default".into());
+        let namespace = namespaced.then_some(namespace);
+        let identity = ObjectRef { api_version, kind: kind.clone(), namespace, name: name.clone() };
+        let (code, answer) = self.world.apply(&identity, &document.value);
+        if code >= 400 {
+            self.told(file, document, &kind, &name, &answer);
+        } else {
+            self.lines.push(format!("{kind} {name} {}", if code == 201 { "created" } else { "configured" }));
+        }
+        Ok((format!("{kind} {name}"), code >= 400))
+    }
+
     /// Prints a refusal, each cause with its place in the file.
-    fn told(&mut self, file: &str, document: &crate::manifest::Manifest, kind: &str, name: &str, answer: &Value) {
+    fn told(&mut self, file: &str, document: &Manifest, kind: &str, name: &str, answer: &Value) {
         let reason = answer.get("reason").and_then(Value::as_str).unwrap_or("Invalid");
         self.lines.push(format!("{kind} {name} refused: {reason}"));
         let causes = answer.pointer("/details/causes").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -326,7 +334,7 @@ impl Run<'_> {
             Method::DELETE,
             &format!("{}?fieldManager=kubectl", self.world.path_of(&identity)),
             "application/json",
-            &Value::Null,
+            &json!({}),
         ) {
             (code, answer) if code >= 400 => {
                 Err(Stop::Impossible(answer.get("message").and_then(Value::as_str).unwrap_or("refused").to_owned()))
