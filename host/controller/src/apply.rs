@@ -44,7 +44,7 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ve
             Ok(()) => wrote(&step.identity, if step.verb == PartialVerb::Set { "set" } else { "withdraw" }),
         }
     }
-    for step in &plan.prune {
+    for step in plan.prune.iter().filter(|step| step.verb.writes()) {
         api.delete(&step.identity, step.uid.as_deref()).await?;
         wrote(&step.identity, "prune");
     }

@@ -1,6 +1,6 @@
 //! Whether a component fits this host: contract version, imports, exports.
 
-use operator_contract::{CONTRACT_VERSION, Manifest};
+use operator_contract::{CONTRACT_VERSION, Grants, Manifest};
 use wasmtime::{
     Engine,
     component::{Component, InstancePre, Linker, LinkerInstance, ResourceType, types::ComponentItem},
@@ -114,9 +114,11 @@ pub(crate) fn exports(
     exports: &Exports,
     manifest: &Manifest,
 ) -> Result<(), LoadError> {
+    // A module may also judge a kind, CRD and all, that somebody else reconciles.
+    let only_judges = !manifest.webhooks.is_empty() && !manifest.finalizer && manifest.grants == Grants::default();
     let needed = [
         (LIFECYCLE, "every module needs it", true),
-        (RECONCILIATION, "its manifest names kinds", !manifest.kinds.is_empty()),
+        (RECONCILIATION, "its manifest asks for more than webhooks", !manifest.kinds.is_empty() && !only_judges),
         (ADMISSION, "its manifest names webhooks", !manifest.webhooks.is_empty()),
     ];
     for (interface, because, needed) in needed {

@@ -1,2 +1,76 @@
-//! Benchmarks.
-fn main() {}
+//! `bench [NAME] [--json]`: figures, each against its yardstick in the same run. Numbers that were reached stand in `README.md`.
+
+mod engine;
+mod measure;
+mod memory;
+mod subject;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use crate::measure::Figure;
+
+/// Measures, and compares each figure with its yardstick in the same run.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The benchmark; all of them without a name.
+    name: Option<Name>,
+    /// One JSON line a figure: name, value, unit, yardstick, ratio, spread.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Name {
+    /// What the sandbox costs a call; what loading, swapping and idling costs.
+    Engine,
+}
+
+/// Why there is no figure.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Compiler(#[from] operator_engine::CompileError),
+    #[error(transparent)]
+    Engine(#[from] operator_engine::EngineError),
+    #[error(transparent)]
+    Load(#[from] operator_engine::LoadError),
+    #[error("a call failed: {0}")]
+    Call(#[from] operator_core::Failure),
+    #[error(transparent)]
+    Package(#[from] operator_package::PackageError),
+    #[error("the snapshot cannot be used: {0}")]
+    Snapshot(#[from] operator_guest::testing::Error),
+    #[error("the snapshot's parent is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("{0}; `cargo xtask modules` builds the modules")]
+    Io(#[from] std::io::Error),
+    #[error("a thread panicked")]
+    Panicked,
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this program prints figures")]
+fn main() -> ExitCode {
+    let Arguments { name: Some(Name::Engine) | None, json } = Arguments::parse();
+    let report = |figure: Figure| {
+        if json {
+            println!("{}", serde_json::json!(figure));
+        } else {
+            println!("{}", line(&figure));
+        }
+    };
+    match engine::run(report) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A figure as a person reads it.
+fn line(figure: &Figure) -> String {
+    let Figure { name, value, unit, yardstick, ratio, spread } = figure;
+    format!("{name:<14} {value:>10.3} {unit} (yardstick {yardstick:.3}, ratio {ratio:.3} ± {spread:.3})")
+}

@@ -15,39 +15,62 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
     /// What it is compared to, in the same unit.
     pub(crate) yardstick: f64,
-    /// Value over yardstick.
+    /// Value over yardstick; the median of the rounds' own ratios where there are rounds.
     pub(crate) ratio: f64,
-    /// Half the range between the tenth and the ninetieth percentile of the rounds' ratios, in the ratio's unit.
+    /// Half the range between the tenth and the ninetieth percentile of the rounds' ratios; 0 with one round.
     pub(crate) spread: f64,
+}
+
+impl Figure {
+    /// From rounds of value and yardstick, taken in turns.
+    pub(crate) fn of(name: &'static str, unit: &'static str, rounds: &[(f64, f64)]) -> Self {
+        let ratios: Vec<f64> = rounds.iter().map(|(value, yardstick)| value / yardstick).collect();
+        Self {
+            name,
+            value: median(rounds.iter().map(|round| round.0)),
+            unit,
+            yardstick: median(rounds.iter().map(|round| round.1)),
+            ratio: median(ratios.iter().copied()),
+            spread: (percentile(&ratios, 0.9) - percentile(&ratios, 0.1)) / 2.0,
+        }
+    }
+
+    /// The same figure as what the value costs beyond its yardstick; ratio and spread stay.
+    pub(crate) fn beyond(self) -> Self {
+        Self { value: self.value - self.yardstick, ..self }
+    }
 }
 
 /// Rounds of a paired measurement.
 const ROUNDS: usize = 41;
 
-/// Times `subject` and `yardstick` in turns, `calls` calls a round each. The result is in microseconds a call.
+/// Times `subject` and `yardstick` in turns: each makes so many calls and tells how long they took, without what it had to
+/// prepare. In microseconds a call.
 pub(crate) fn paired(
     name: &'static str,
     calls: u32,
-    mut subject: impl FnMut(),
-    mut yardstick: impl FnMut(),
+    mut subject: impl FnMut(u32) -> Duration,
+    mut yardstick: impl FnMut(u32) -> Duration,
 ) -> Figure {
-    let time = |run: &mut dyn FnMut()| {
-        let start = Instant::now();
-        (0..calls).for_each(|_| run());
-        micros(start.elapsed()) / f64::from(calls)
-    };
-    time(&mut subject);
-    time(&mut yardstick);
-    let rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (time(&mut subject), time(&mut yardstick))).collect();
-    let ratios: Vec<f64> = rounds.iter().map(|(subject, yardstick)| subject / yardstick).collect();
-    Figure {
-        name,
-        value: median(rounds.iter().map(|r| r.0)),
-        unit: "µs",
-        yardstick: median(rounds.iter().map(|r| r.1)),
-        ratio: median(ratios.iter().copied()),
-        spread: spread(&ratios),
-    }
+    subject(calls);
+    yardstick(calls);
+    let round = |_| (micros(subject(calls)) / f64::from(calls), micros(yardstick(calls)) / f64::from(calls));
+    Figure::of(name, "µs", &(0..ROUNDS).map(round).collect::<Vec<_>>())
+}
+
+/// How long so many calls take.
+pub(crate) fn timed(calls: u32, mut call: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    (0..calls).for_each(|_| call());
+    start.elapsed()
+}
+
+/// How long so many calls take that each use up one input.
+pub(crate) fn consuming<T: Clone>(calls: u32, input: &T, mut call: impl FnMut(T)) -> Duration {
+    let inputs = vec![input.clone(); calls as usize];
+    let start = Instant::now();
+    inputs.into_iter().for_each(&mut call);
+    start.elapsed()
 }
 
 /// The middle value.
@@ -67,11 +90,6 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     )]
     let index = ((sorted.len().saturating_sub(1)) as f64 * share).round() as usize;
     sorted.get(index).copied().unwrap_or(f64::NAN)
-}
-
-/// Half the range between the tenth and the ninetieth percentile.
-pub(crate) fn spread(values: &[f64]) -> f64 {
-    (percentile(values, 0.9) - percentile(values, 0.1)) / 2.0
 }
 
 /// A duration in microseconds.

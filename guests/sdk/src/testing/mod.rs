@@ -42,6 +42,21 @@ pub enum Error {
     Missing(String),
 }
 
+/// The snapshot in `yaml` as the record that a host sends, for [`native::reconcile`] and benchmarks.
+pub fn snapshot<M: Module>(yaml: &str) -> Result<wire::Snapshot, Error> {
+    files::snapshot::<M::Parent>(yaml)
+}
+
+/// The request in `yaml` as the record that a host sends, for [`native::admit`] and benchmarks; phase validate unless it says
+/// otherwise.
+pub fn request(yaml: &str) -> Result<wire::Request, Error> {
+    let files::Admission { mut request, phases } = files::request(yaml)?;
+    if let [only] = phases.as_slice() {
+        request.phase = *only;
+    }
+    Ok(request)
+}
+
 /// Reconciles the snapshot in `yaml` as a host would: settings are judged first, and the answer must be the same twice.
 pub fn reconcile<M: Module>(yaml: &str) -> Result<Answer, Error> {
     let snapshot = files::snapshot::<M::Parent>(yaml)?;

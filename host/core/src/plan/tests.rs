@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use operator_contract::{Grants, KindRule, NamespaceRule, PartialRule};
 use serde_json::{Value, json};
 
-use super::*;
-use crate::{Child, Metadata, Partial, Readiness};
+use super::{children::is_member, *};
+use crate::{Child, Metadata, Partial, Readiness, Strategy};
 
 /// Everything a plan needs, with a parent `Thing a` whose children go to namespace `sys`.
 struct World {
@@ -139,6 +139,21 @@ fn what_is_no_longer_wanted_is_pruned_last_and_leaves_the_inventory() {
     let third = world.plan().unwrap();
     let shrunk = third.shrink.clone().unwrap().identity().unwrap();
     assert_eq!(shrunk.metadata.annotations[inventory::GROUP_KINDS], "ConfigMap");
+}
+
+#[test]
+fn a_member_that_is_being_deleted_is_waited_for_and_not_deleted_again() {
+    let mut world = world(vec![config("a", "1")]);
+    let first = world.plan().unwrap();
+    world.carry_out(&first);
+    world.desired.children.clear();
+    for object in &mut world.objects {
+        object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    }
+    let plan = world.plan().unwrap();
+    assert_eq!(verbs(&plan), ["wait a"]);
+    assert!(plan.shrink.is_none() && !plan.writes(), "{plan}");
+    assert!(plan.waiting().iter().any(|line| line.ends_with("being deleted")), "{:?}", plan.waiting());
 }
 
 #[test]

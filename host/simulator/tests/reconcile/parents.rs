@@ -116,7 +116,6 @@ fn a_parent_stays_until_its_module_is_done_and_its_children_are_gone() {
 }
 
 #[test]
-#[ignore = "the plan forgets members that are being deleted: release has to wait for them"]
 fn a_child_that_does_not_go_holds_its_parent() {
     let stage = Stage::new(|_| children(vec![map("m", "v")]));
     stage.settle();

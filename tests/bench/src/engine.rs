@@ -1,0 +1,193 @@
+//! `bench engine`: what the sandbox costs, and what loading and swapping costs.
+
+use std::{
+    hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use las::LasModule;
+use operator_core::{Module, Serving, Snapshot};
+use operator_engine::{Compiler, Engine, EngineConfig, Loaded};
+use operator_guest::native;
+use operator_package::Package;
+
+use crate::{
+    Error,
+    measure::{Figure, consuming, median, micros, paired, percentile, timed},
+    memory, subject,
+};
+
+/// Modules of `start-50` and `idle-module`.
+const MANY: u8 = 50;
+/// Swaps of `swap`.
+const SWAPS: u32 = 1_000;
+/// Calls of one round; long enough for the clock, short enough for both contenders to meet the same weather.
+const CALLS: u32 = 200;
+
+/// All of them, each reported as soon as it is known.
+pub(crate) fn run(mut report: impl FnMut(Figure)) -> Result<(), Error> {
+    let folder = tempfile::tempdir()?;
+    let engine = engine(Some(folder.path()))?;
+    let las = load(&engine, &subject::package("las")?)?;
+    report(reconcile(&las)?);
+    report(admit(&las)?);
+    report(threads(&las)?);
+    report(load_cached(&engine)?);
+    report(swap(&engine, las)?);
+    many(folder.path(), report)
+}
+
+fn engine(cache: Option<&std::path::Path>) -> Result<Engine, Error> {
+    let config = EngineConfig::new(Compiler::locate()?);
+    let Some(cache) = cache else { return Ok(Engine::new(config)?) };
+    let folder = cap_std::fs::Dir::open_ambient_dir(cache, cap_std::ambient_authority())?;
+    Ok(Engine::new(config.with_cache(folder))?)
+}
+
+fn load(engine: &Engine, package: &Package) -> Result<Loaded, Error> {
+    Ok(engine.load(package.manifest.clone(), &package.digest, &package.component)?)
+}
+
+/// One reconcile in the sandbox, from the host's records to the host's records; natively, from the module's to the module's.
+fn reconcile(las: &Loaded) -> Result<Figure, Error> {
+    let (snapshot, wire) = (subject::snapshot()?, subject::native_snapshot()?);
+    las.reconcile_now(&snapshot)?;
+    Ok(paired(
+        "reconcile-4k",
+        CALLS,
+        |calls| timed(calls, || drop(black_box(las.reconcile_now(&snapshot)))),
+        |calls| consuming(calls, &wire, |wire| drop(black_box(native::reconcile::<LasModule>(wire)))),
+    ))
+}
+
+/// What the sandbox adds to one validation.
+fn admit(las: &Loaded) -> Result<Figure, Error> {
+    let (request, wire) = (subject::request()?, subject::native_request()?);
+    las.admit_now(&request)?;
+    let figure = paired(
+        "admit-4k",
+        CALLS,
+        |calls| timed(calls, || drop(black_box(las.admit_now(&request)))),
+        |calls| consuming(calls, &wire, |wire| drop(black_box(native::admit::<LasModule>(wire)))),
+    );
+    Ok(figure.beyond())
+}
+
+/// Calls a second on two threads, compared to one.
+fn threads(las: &Loaded) -> Result<Figure, Error> {
+    const CALLS: u32 = 2_000;
+    let snapshot = subject::snapshot()?;
+    let work = || drop(timed(CALLS, || drop(black_box(las.reconcile_now(&snapshot)))));
+    work();
+    let rate = |calls: u32, elapsed: Duration| f64::from(calls) / elapsed.as_secs_f64();
+    let rounds: Vec<(f64, f64)> = (0..21)
+        .map(|_| {
+            let start = Instant::now();
+            std::thread::scope(|scope| {
+                scope.spawn(work);
+                scope.spawn(work);
+            });
+            let two = rate(2 * CALLS, start.elapsed());
+            let start = Instant::now();
+            work();
+            (two, rate(CALLS, start.elapsed()))
+        })
+        .collect();
+    Ok(Figure::of("threads-2", "calls/s", &rounds))
+}
+
+/// Loading a module that was compiled before, compared to hashing its bytes once: a host must at least know what it loads.
+fn load_cached(engine: &Engine) -> Result<Figure, Error> {
+    let package = subject::package("las")?;
+    load(engine, &package)?;
+    Ok(paired(
+        "load-cached",
+        20,
+        |calls| timed(calls, || drop(black_box(load(engine, &package)))),
+        |calls| timed(calls, || drop(black_box(Package::read(package.component.clone())))),
+    ))
+}
+
+/// The slowest call while two versions change places, in medians, compared to the same load without swaps.
+fn swap(engine: &Engine, las: Loaded) -> Result<Figure, Error> {
+    let next: Arc<dyn Module> = Arc::new(load(engine, &subject::package("las-next")?)?);
+    let las: Arc<dyn Module> = Arc::new(las);
+    let serving = Arc::new(Serving::new(Arc::clone(&las)));
+    let snapshot = subject::snapshot()?;
+    let rounds = (0..5)
+        .map(|_| {
+            let swapped = slowest(&serving, &snapshot, || {
+                for round in 0..SWAPS {
+                    serving.swap(Arc::clone(if round % 2 == 0 { &next } else { &las }));
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+            })?;
+            let still = slowest(&serving, &snapshot, || std::thread::sleep(Duration::from_micros(500) * SWAPS))?;
+            Ok((swapped, still))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    Ok(Figure::of("swap", "slowest call, in medians", &rounds))
+}
+
+/// Two callers without a pause, until `meanwhile` is over; a failed call ends the benchmark.
+fn slowest(serving: &Arc<Serving>, snapshot: &Snapshot, meanwhile: impl FnOnce()) -> Result<f64, Error> {
+    let over = AtomicBool::new(false);
+    let caller = || -> Result<Vec<f64>, Error> {
+        let mut took = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            pollster::block_on(serving.current().reconcile(snapshot.clone()))?;
+            took.push(micros(start.elapsed()));
+        }
+        Ok(took)
+    };
+    let took = std::thread::scope(|scope| {
+        let callers = [scope.spawn(caller), scope.spawn(caller)];
+        meanwhile();
+        over.store(true, Ordering::Relaxed);
+        let took = callers.map(|caller| caller.join().unwrap_or_else(|_| Err(Error::Panicked)));
+        took.into_iter().collect::<Result<Vec<_>, _>>()
+    })?;
+    let took = took.concat();
+    Ok(percentile(&took, 1.0) / median(took.iter().copied()))
+}
+
+/// Fifty modules: what each costs while it idles, and how long a start takes with all of them compiled before.
+fn many(cache: &std::path::Path, mut report: impl FnMut(Figure)) -> Result<(), Error> {
+    let packages = (0..MANY).map(|number| subject::read(&subject::variant(number)?)).collect::<Result<Vec<_>, _>>()?;
+    let start = Instant::now();
+    let fresh = engine(Some(cache))?;
+    packages.iter().try_for_each(|package| load(&fresh, package).map(drop))?;
+    let compiled = start.elapsed();
+    drop(fresh);
+
+    let fresh = engine(Some(cache))?;
+    load(&fresh, &subject::package("las")?)?;
+    let before = memory::private_kib()?;
+    let idle = packages.iter().map(|package| load(&fresh, package)).collect::<Result<Vec<_>, _>>()?;
+    let mapped = (memory::private_kib()? - before) / f64::from(MANY);
+    drop((idle, fresh));
+
+    let uncached = engine(None)?;
+    let one = load(&uncached, &subject::package("las")?)?;
+    let before = memory::private_kib()?;
+    let copied = load(&uncached, &subject::package("las")?)?;
+    let copy = memory::private_kib()? - before;
+    drop((one, copied, uncached));
+    report(Figure::of("idle-module", "KiB", &[(mapped, copy)]));
+
+    let rounds = (0..7)
+        .map(|_| {
+            let start = Instant::now();
+            let fresh = engine(Some(cache))?;
+            packages.iter().try_for_each(|package| load(&fresh, package).map(drop))?;
+            Ok((start.elapsed().as_secs_f64(), compiled.as_secs_f64()))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    report(Figure::of("start-50", "s", &rounds));
+    Ok(())
+}

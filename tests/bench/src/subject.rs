@@ -1,0 +1,101 @@
+//! What is measured: the real LAS module with a snapshot as large as they come, in the sandbox and natively.
+
+use std::path::{Path, PathBuf};
+
+use las::LasModule;
+use operator_core::{
+    Answer, Document, Finding, ObjectRef, Observed, QueryFailure, Request, Snapshot, User,
+    contract::{Operation, Phase},
+};
+use operator_guest::{self as guest, testing, wire};
+use operator_package::Package;
+
+use crate::Error;
+
+const SNAPSHOT: &str = include_str!("../../../guests/las/tests/bench-4k.yaml");
+
+/// The snapshot as a module built into this program takes it.
+pub(crate) fn native_snapshot() -> Result<wire::Snapshot, Error> {
+    Ok(testing::snapshot::<LasModule>(SNAPSHOT)?)
+}
+
+/// The same as the host takes it.
+pub(crate) fn snapshot() -> Result<Snapshot, Error> {
+    let native = native_snapshot()?;
+    Ok(Snapshot {
+        parent: Document::new(native.parent),
+        children: native.children.into_iter().map(observed).collect(),
+        answers: native.answers.into_iter().map(answer).collect(),
+        settings: Document::new(native.settings),
+        finalizing: native.finalizing,
+        api_versions: native.api_versions,
+        now: native.now,
+    })
+}
+
+/// The parent of the snapshot, about to be created, as a module built into this program takes it.
+pub(crate) fn native_request() -> Result<wire::Request, Error> {
+    let parent: serde_json::Value = serde_json::from_slice(&native_snapshot()?.parent)?;
+    // JSON is YAML.
+    let file = serde_json::json!({"phase": "validate", "object": parent, "settings": {"namespace": "scone-system"}});
+    Ok(testing::request(&file.to_string())?)
+}
+
+/// The same as the host takes it.
+pub(crate) fn request() -> Result<Request, Error> {
+    let native = native_request()?;
+    Ok(Request {
+        phase: Phase::Validate,
+        operation: Operation::Create,
+        identity: object_ref(native.identity),
+        subresource: native.subresource,
+        object: native.object.map(Document::new),
+        old_object: None,
+        user: User { name: native.user.name, groups: native.user.groups },
+        dry_run: native.dry_run,
+        settings: Document::new(native.settings),
+    })
+}
+
+/// The package of a built module.
+pub(crate) fn package(name: &str) -> Result<Package, Error> {
+    read(&std::fs::read(folder().join(format!("{name}.wasm")))?)
+}
+
+/// A package from its bytes.
+pub(crate) fn read(bytes: &[u8]) -> Result<Package, Error> {
+    Ok(Package::read(bytes::Bytes::copy_from_slice(bytes))?)
+}
+
+/// The bytes of LAS, made unlike any other by a custom section that says nothing.
+pub(crate) fn variant(number: u8) -> Result<Vec<u8>, Error> {
+    let mut bytes = std::fs::read(folder().join("las.wasm"))?;
+    // Section 0, its size, then the length of its name, the name, and one byte of content.
+    bytes.extend([0, 9, 7, b'v', b'a', b'r', b'i', b'a', b'n', b't', number]);
+    Ok(bytes)
+}
+
+fn folder() -> PathBuf {
+    let set = std::env::var_os("SCONE_OPERATOR_MODULES").map(PathBuf::from);
+    set.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/modules"))
+}
+
+fn object_ref(native: guest::ObjectRef) -> ObjectRef {
+    let guest::ObjectRef { api_version, kind, namespace, name } = native;
+    ObjectRef { api_version, kind, namespace, name }
+}
+
+fn observed(native: guest::Observed) -> Observed {
+    Observed { identity: object_ref(native.identity), document: Document::new(native.document) }
+}
+
+fn answer(native: guest::Answer) -> Answer {
+    let outcome = match native.outcome {
+        Ok(guest::Finding::Objects(found)) => Ok(Finding::Objects(found.into_iter().map(observed).collect())),
+        Ok(guest::Finding::Lines(lines)) => Ok(Finding::Lines(lines)),
+        Ok(guest::Finding::Deleted(existed)) => Ok(Finding::Deleted(existed)),
+        // The snapshot asks about objects and log lines only.
+        Ok(guest::Finding::Command(_) | guest::Finding::Http(_)) | Err(_) => Err(QueryFailure::Pending),
+    };
+    Answer { id: native.id, outcome, asked_at: native.asked_at }
+}
