@@ -58,6 +58,7 @@ impl Log {
         self.emit(level, &printable(line));
     }
 
+    #[expect(clippy::cognitive_complexity, reason = "each macro counts with all that it expands to")]
     fn emit(&self, level: Level, line: &str) {
         let (module, generation) = (&*self.generation.name, &self.generation);
         match level {

@@ -30,13 +30,6 @@ pub(crate) struct Arguments {
     examples: bool,
 }
 
-/// What became of one core module.
-enum Made {
-    Package(Package),
-    /// The same source was packaged before.
-    Unchanged,
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<output::Report, Failure> {
     let artifacts = {
         let _progress = output::progress("compiling modules");
@@ -49,18 +42,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<output::Report, Failure> {
     for artifact in &artifacts {
         let _progress = output::progress(&format!("packaging {}", artifact.name));
         match package(&engine, &out, artifact) {
-            Ok(Made::Package(package)) => rows.push(vec![
+            Ok(Some(package)) => rows.push(vec![
                 package.manifest.name.clone(),
                 package.manifest.version.clone(),
                 format!("{} KiB", package.component.len().div_ceil(1024)),
                 package.digest.chars().take(12).collect(),
             ]),
-            Ok(Made::Unchanged) => {
-                rows.push(vec![artifact.name.clone(), "unchanged".into(), String::new(), String::new()])
+            Ok(None) => {
+                rows.push(vec![artifact.name.clone(), "unchanged".into(), String::new(), String::new()]);
             }
             // A fixture that cannot be packaged is one whose bad habit is to be no good package.
             Err(failure) if arguments.examples => {
-                report.lines.push(format!("{} is not packaged: {failure}", artifact.name))
+                report.lines.push(format!("{} is not packaged: {failure}", artifact.name));
             }
             Err(failure) => return Err(failure),
         }
@@ -75,7 +68,8 @@ fn open(path: &Path) -> Result<Dir, Failure> {
     Dir::open_ambient_dir(path, ambient_authority()).map_err(refused)
 }
 
-fn package(engine: &Engine, out: &Dir, artifact: &cargo::Artifact) -> Result<Made, Failure> {
+/// Makes a package of a core module; none when the same module was packaged before.
+fn package(engine: &Engine, out: &Dir, artifact: &cargo::Artifact) -> Result<Option<Package>, Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::Bad(format!("{}: {error}", artifact.name));
     let core = std::fs::read(&artifact.path)
         .map_err(|error| Failure::Internal(format!("{} cannot be read: {error}", artifact.path.display())))?;
@@ -83,7 +77,7 @@ fn package(engine: &Engine, out: &Dir, artifact: &cargo::Artifact) -> Result<Mad
     let stamp = format!("{} {}", hex::encode(Sha256::digest(&core)), env!("CARGO_PKG_VERSION"));
     let packaged = out.exists(format!("{}.wasm", artifact.name));
     if packaged && out.read_to_string(&stamp_name).is_ok_and(|before| before == stamp) {
-        return Ok(Made::Unchanged);
+        return Ok(None);
     }
     let shrunk = operator_package::shrink(&core).map_err(|error| bad(&error))?;
     let component = operator_package::build(&shrunk).map_err(|error| bad(&error))?;
@@ -96,7 +90,7 @@ fn package(engine: &Engine, out: &Dir, artifact: &cargo::Artifact) -> Result<Mad
     load::load(engine, &package)?;
     write(out, &format!("{}.wasm", artifact.name), &package.component)?;
     write(out, &stamp_name, stamp.as_bytes())?;
-    Ok(Made::Package(package))
+    Ok(Some(package))
 }
 
 /// Writes under another name first, so that nobody ever reads half a package.

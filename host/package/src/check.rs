@@ -61,16 +61,15 @@ fn parent_kind(place: &str, kind: &ParentKind) -> Result<(), PackageError> {
         return Err(wrong(&at("apiVersion"), "write group/version, such as example.org/v1".into()));
     };
     let crd = &kind.crd;
-    let names = crd.pointer("/spec/names");
-    let named = |key: &str| names.and_then(|names| names.get(key)).and_then(Value::as_str);
+    let spelt = |key: &str| crd.pointer("/spec/names")?.get(key)?.as_str();
     let scope = if kind.scope == Scope::Cluster { "Cluster" } else { "Namespaced" };
     let versions = crd.pointer("/spec/versions").and_then(Value::as_array);
     let serves = versions.is_some_and(|all| all.iter().any(|v| v.get("name").and_then(Value::as_str) == Some(version)));
     for (holds, key) in [
         (crd.pointer("/spec/group").and_then(Value::as_str) == Some(group), "spec.group"),
         (serves, "spec.versions"),
-        (named("kind") == Some(&kind.kind), "spec.names.kind"),
-        (named("plural") == Some(&kind.plural), "spec.names.plural"),
+        (spelt("kind") == Some(&kind.kind), "spec.names.kind"),
+        (spelt("plural") == Some(&kind.plural), "spec.names.plural"),
         (crd.pointer("/spec/scope").and_then(Value::as_str) == Some(scope), "spec.scope"),
     ] {
         if !holds {

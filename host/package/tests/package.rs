@@ -1,5 +1,7 @@
 //! Packages made and read again.
 
+#![cfg(test)]
+
 use operator_contract::{CONTRACT_VERSION, MANIFEST_LIMIT, MANIFEST_SECTION, Manifest};
 use operator_package::{Package, with_manifest};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Who else works in a cluster: the DaemonSet controller, kubelets, device plug-ins, the garbage collector. Each acts one step
+//! Who else works in a cluster: the `DaemonSet` controller, kubelets, device plug-ins, the garbage collector. Each acts one step
 //! at a time, always in the same order, and knows nothing but what a script told it.
 
 mod daemon_sets;

@@ -5,10 +5,12 @@
 
 mod expect;
 mod parse;
+mod scene;
 mod settle;
 mod show;
 mod steps;
 mod traffic;
+mod users;
 
 use std::{io, sync::Arc};
 

@@ -81,7 +81,9 @@ fn admit(las: &Loaded) -> Result<Figure, Error> {
 fn threads(las: &Loaded) -> Result<Figure, Error> {
     const CALLS: u32 = 2_000;
     let snapshot = subject::snapshot()?;
-    let work = || drop(timed(CALLS, || drop(black_box(las.reconcile_now(&snapshot)))));
+    let work = || {
+        timed(CALLS, || drop(black_box(las.reconcile_now(&snapshot))));
+    };
     work();
     let rate = |calls: u32, elapsed: Duration| f64::from(calls) / elapsed.as_secs_f64();
     let rounds: Vec<(f64, f64)> = (0..21)

@@ -1,4 +1,4 @@
-//! The DaemonSet controller: one pod on each node that matches, replaced one at a time when the template changes.
+//! The `DaemonSet` controller: one pod on each node that matches, replaced one at a time when the template changes.
 
 use operator_core::ObjectRef;
 use serde_json::{Value, json};

@@ -1,15 +1,14 @@
-//! What each verb does.
+//! From a script to a transcript: each verb finds what does it.
 
 use std::{io::Write, time::Instant};
 
-use http::Method;
 use operator_core::{Document, ObjectRef};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Files, Format, ModuleSource, Scenario, ScenarioError, Summary, expect, parse::Step, settle, show, traffic::Traffic,
 };
-use crate::{World, actors::Device, manifest::Manifest, misfit};
+use crate::World;
 
 /// One run of a script.
 pub(super) struct Run<'a> {
@@ -23,9 +22,9 @@ pub(super) struct Run<'a> {
     pub(super) events: Vec<String>,
     /// The latest samples of each parent, for `show metrics`.
     pub(super) samples: std::collections::BTreeMap<ObjectRef, Vec<operator_core::Sample>>,
-    modules: &'a dyn ModuleSource,
-    files: &'a dyn Files,
-    settings: std::collections::BTreeMap<String, Document>,
+    pub(super) modules: &'a dyn ModuleSource,
+    pub(super) files: &'a dyn Files,
+    pub(super) settings: std::collections::BTreeMap<String, Document>,
     expectations: usize,
 }
 
@@ -119,254 +118,45 @@ impl Run<'_> {
         let words = step.words();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match (step.verb.as_str(), words.as_slice()) {
-            ("note", _) => Ok(()),
-            ("namespace", [name]) => Ok(self.world.add_namespace(name)),
-            ("node", [name, rest @ ..]) => self.node(name, rest),
-            ("device", [node, device, "when", label]) => self.device(node, device, label),
-            ("device-lost", [node, resource]) => self.device_lost(node, resource),
-            ("node-lost", [node]) => self.node_ready(node, false),
-            ("node-back", [node]) => self.node_ready(node, true),
-            ("crd", [file]) => self.crd(file),
-            ("settings", [module, ..]) => self.settings(module, step.rest.split_once(char::is_whitespace)),
-            ("module", [name]) => self.module(name, name),
-            ("module", [name, "from", package]) => self.module(name, package),
-            ("swap", [name, package]) => self.swap(name, package),
-            ("apply", [file]) => self.apply(file, false),
-            ("try-apply", [file]) => self.apply(file, true),
-            ("delete", [kind, name]) => self.delete(kind, name),
-            ("patch", [kind, name, ..]) => self.patch(kind, name, &step.rest),
+            ("note", _) => {}
+            ("namespace", [name]) => self.world.add_namespace(name),
+            ("node", [name, rest @ ..]) => self.node(name, rest)?,
+            ("device", [node, device, "when", label]) => self.device(node, device, label)?,
+            ("device-lost", [node, resource]) => self.device_lost(node, resource)?,
+            ("node-lost", [node]) => self.node_ready(node, false)?,
+            ("node-back", [node]) => self.node_ready(node, true)?,
+            ("crd", [file]) => self.crd(file)?,
+            ("settings", [module, ..]) => self.settings(module, step.rest.split_once(char::is_whitespace))?,
+            ("module", [name]) => self.module(name, name)?,
+            ("module", [name, "from", package]) => self.module(name, package)?,
+            ("swap", [name, package]) => self.swap(name, package)?,
+            ("apply", [file]) => self.apply(file, false)?,
+            ("try-apply", [file]) => self.apply(file, true)?,
+            ("delete", [kind, name]) => self.delete(kind, name)?,
+            ("patch", [kind, name, ..]) => self.patch(kind, name, &step.rest)?,
             ("log", [image, ..]) => self.log(image, &step.rest),
-            ("bad-image", [part, message @ ..]) => self.bad_image(part, &message.join(" ")),
-            ("good-image", [part]) => Ok(self.world.actors.bad_images.retain(|(bad, _)| bad != part)),
-            ("fail-probe", [node, container]) => {
-                Ok(self.world.actors.failing_probes.push(((*node).into(), (*container).into())))
+            ("bad-image", [part, message @ ..]) => {
+                self.world.actors.bad_images.push(((*part).to_owned(), message.join(" ")));
             }
-            ("pass-probe", [node, container]) => {
-                Ok(self.world.actors.failing_probes.retain(|(n, c)| (n.as_str(), c.as_str()) != (*node, *container)))
-            }
+            ("good-image", [part]) => self.world.actors.bad_images.retain(|(bad, _)| bad != part),
+            ("fail-probe", [node, container]) => self.probe(node, container, true),
+            ("pass-probe", [node, container]) => self.probe(node, container, false),
             ("advance", [seconds]) => {
                 let seconds = seconds.parse().map_err(|_| format!("{seconds:?} is no number of seconds"))?;
-                Ok(self.world.cluster.advance(seconds))
+                self.world.cluster.advance(seconds);
             }
-            ("settle", rest) => settle::settle(self, rest.first().copied()),
-            ("reconcile", []) => settle::once(self),
-            ("show", what) => Ok(show::show(self, what)?),
+            ("settle", rest) => settle::settle(self, rest.first().copied())?,
+            ("reconcile", []) => settle::once(self)?,
+            ("show", what) => show::show(self, what)?,
             ("expect", what) => {
                 expect::expect(self, what)?;
                 self.expectations += 1;
                 self.lines.push("holds".into());
-                Ok(())
             }
-            ("traffic", ["start"]) => Ok(self.traffic = Some(Traffic::start(&self.world)?)),
-            ("traffic", ["stop"]) => self.stop_traffic(),
-            (verb, _) => Err(Stop::Impossible(format!("{verb} takes other arguments; see tests/scenarios/README.md"))),
+            ("traffic", ["start"]) => self.traffic = Some(Traffic::start(&self.world)?),
+            ("traffic", ["stop"]) => self.stop_traffic()?,
+            (verb, _) => return Err(format!("{verb} takes other arguments; see tests/scenarios/README.md").into()),
         }
-    }
-
-    fn node(&mut self, name: &str, rest: &[&str]) -> Result<(), Stop> {
-        let mut labels = json!({"kubernetes.io/hostname": name});
-        let mut taints = Vec::new();
-        let mut words = rest.iter();
-        while let Some(word) = words.next() {
-            let argument = words.next().and_then(|argument| argument.split_once('='));
-            match (*word, argument) {
-                ("label", Some((key, value))) => {
-                    if let Some(labels) = labels.as_object_mut() {
-                        labels.insert(key.to_owned(), value.into());
-                    }
-                }
-                ("taint", Some((key, effect))) => taints.push(json!({"key": key, "effect": effect})),
-                _ => return Err(Stop::Impossible("write: node NAME [label KEY=VALUE] [taint KEY=EFFECT]".into())),
-            }
-        }
-        self.world.cluster.put(json!({
-            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "spec": {"taints": taints},
-            "status": {
-                "capacity": {"cpu": "8", "memory": "32Gi", "pods": "110"},
-                "allocatable": {"cpu": "8", "memory": "32Gi", "pods": "110"},
-                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
-            },
-        }));
-        Ok(())
-    }
-
-    fn device(&mut self, node: &str, device: &str, label: &str) -> Result<(), Stop> {
-        let wrong = || Stop::Impossible("write: device NODE RESOURCE=COUNT when LABEL=VALUE".into());
-        let (resource, count) = device.split_once('=').ok_or_else(wrong)?;
-        let (key, value) = label.split_once('=').ok_or_else(wrong)?;
-        self.world.actors.devices.push(Device {
-            node: node.to_owned(),
-            resource: resource.to_owned(),
-            count: count.parse().map_err(|_| wrong())?,
-            label: (key.to_owned(), value.to_owned()),
-        });
-        Ok(())
-    }
-
-    fn device_lost(&mut self, node: &str, resource: &str) -> Result<(), Stop> {
-        let devices = &mut self.world.actors.devices;
-        let before = devices.len();
-        devices.retain(|device| !(device.node == node && device.resource == resource));
-        if devices.len() == before {
-            return Err(Stop::Impossible(format!("node {node} has no device {resource}")));
-        }
-        Ok(())
-    }
-
-    fn node_ready(&mut self, node: &str, ready: bool) -> Result<(), Stop> {
-        let identity = ObjectRef::cluster("v1", "Node", node);
-        let status = if ready { "True" } else { "False" };
-        let found = self.world.cluster.object(&identity).is_some();
-        self.world.cluster.edit(&identity, |node| {
-            if let Some(condition) = node.pointer_mut("/status/conditions/0/status") {
-                *condition = status.into();
-            }
-        });
-        if found { Ok(()) } else { Err(Stop::Impossible(format!("there is no node {node}"))) }
-    }
-
-    fn crd(&mut self, file: &str) -> Result<(), Stop> {
-        let text = self.files.read(file)?;
-        for document in misfit::read(file, &text).map_err(|misfit| misfit.to_string())? {
-            self.world.cluster.put(document.value);
-        }
-        Ok(())
-    }
-
-    fn settings(&mut self, module: &str, json: Option<(&str, &str)>) -> Result<(), Stop> {
-        let json = json.map_or("{}", |(_, json)| json.trim());
-        serde_json::from_str::<serde_json::Map<String, Value>>(json)
-            .map_err(|error| format!("the settings of {module} are no JSON object: {error}"))?;
-        self.settings.insert(module.to_owned(), Document::new(json.as_bytes().to_vec()));
-        Ok(())
-    }
-
-    fn module(&mut self, name: &str, package: &str) -> Result<(), Stop> {
-        let module = self.modules.load(package)?;
-        let settings = self.settings.get(name).cloned().unwrap_or_else(|| Document::new(&b"{}"[..]));
-        let judged = pollster::block_on(module.validate_settings(settings.clone())).map_err(|f| f.to_string())?;
-        judged.map_err(|causes| {
-            let causes: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
-            format!("the settings of {name} are refused: {}", causes.join("; "))
-        })?;
-        let generation = module.generation();
-        self.lines.push(format!(
-            "{} {} serves {}",
-            generation.name,
-            generation.version,
-            show::kinds(module.manifest())
-        ));
-        self.world.serve(name, module, settings);
-        Ok(())
-    }
-
-    fn swap(&mut self, name: &str, package: &str) -> Result<(), Stop> {
-        let module = self.modules.load(package)?;
-        let version = module.generation().version.to_string();
-        if !self.world.swap(name, module) {
-            return Err(Stop::Impossible(format!("no module serves as {name}; load it first with `module {name}`")));
-        }
-        self.lines.push(format!("{name} is {version} now; calls under way end on the old version"));
-        Ok(())
-    }
-
-    fn apply(&mut self, file: &str, denied: bool) -> Result<(), Stop> {
-        let text = self.files.read(file)?;
-        for document in misfit::read(file, &text).map_err(|misfit| misfit.to_string())? {
-            let (name, refused) = self.apply_one(file, &document)?;
-            match (denied, refused) {
-                (true, false) => return Err(Stop::Unexpected(format!("{name} was accepted"))),
-                (false, true) => return Err(Stop::Unexpected(format!("{name} was refused"))),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Applies one document with strict field validation, as kubectl does; tells its name and whether it was refused.
-    fn apply_one(&mut self, file: &str, document: &Manifest) -> Result<(String, bool), Stop> {
-        let text =
-            |pointer: &str| document.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
-        let cluster = &self.world.cluster;
-        let Some((_, namespaced)) = operator_controller::Cache::resource(cluster, &api_version, &kind) else {
-            return Err(misfit::unknown_kind(file, document, &cluster.kind_names()).to_string().into());
-        };
-        let unknown = cluster
-            .schema(&api_version, &kind)
-            .map_or_else(Vec::new, |schema| operator_core::schema::unknown_fields(&schema, &document.value));
-        if !unknown.is_empty() {
-            self.lines.push(format!("{kind} {name} refused: unknown fields"));
-            let schema = self.world.cluster.schema(&api_version, &kind).unwrap_or_default();
-            let misfits = misfit::misfits(file, document, &schema);
-            self.lines.extend(misfits.iter().map(ToString::to_string));
-            return Ok((format!("{kind} {name}"), true));
-        }
-        let namespace = Some(text("/metadata/namespace")).filter(|n| !n.is_empty()).unwrap_or_else(|| "default".into());
-        let namespace = namespaced.then_some(namespace);
-        let identity = ObjectRef { api_version, kind: kind.clone(), namespace, name: name.clone() };
-        let (code, answer) = self.world.apply(&identity, &document.value);
-        if code >= 400 {
-            self.told(file, document, &kind, &name, &answer);
-        } else {
-            self.lines.push(format!("{kind} {name} {}", if code == 201 { "created" } else { "configured" }));
-        }
-        Ok((format!("{kind} {name}"), code >= 400))
-    }
-
-    /// Prints a refusal, each cause with its place in the file.
-    fn told(&mut self, file: &str, document: &Manifest, kind: &str, name: &str, answer: &Value) {
-        let reason = answer.get("reason").and_then(Value::as_str).unwrap_or("Invalid");
-        self.lines.push(format!("{kind} {name} refused: {reason}"));
-        let causes = answer.pointer("/details/causes").and_then(Value::as_array).cloned().unwrap_or_default();
-        if causes.is_empty() {
-            self.lines.extend(answer.get("message").and_then(Value::as_str).map(str::to_owned));
-        }
-        for cause in causes {
-            let text = |key: &str| cause.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-            self.lines.push(misfit::Misfit::at(file, document, &text("field"), &text("message")).to_string());
-        }
-    }
-
-    fn delete(&mut self, kind: &str, name: &str) -> Result<(), Stop> {
-        let identity = self.world.named(kind, name)?;
-        match self.world.send(
-            Method::DELETE,
-            &format!("{}?fieldManager=kubectl", self.world.path_of(&identity)),
-            "application/json",
-            &json!({}),
-        ) {
-            (code, answer) if code >= 400 => {
-                Err(Stop::Impossible(answer.get("message").and_then(Value::as_str).unwrap_or("refused").to_owned()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn patch(&mut self, kind: &str, name: &str, rest: &str) -> Result<(), Stop> {
-        let identity = self.world.named(kind, name)?;
-        let json = rest.find('{').and_then(|start| rest.get(start..)).unwrap_or_default();
-        let patch: Value = serde_json::from_str(json).map_err(|error| format!("the patch is no JSON: {error}"))?;
-        let (code, answer) = self.world.send(
-            Method::PATCH,
-            &format!("{}?fieldManager=kubectl", self.world.path_of(&identity)),
-            "application/merge-patch+json",
-            &patch,
-        );
-        if code < 400 {
-            return Ok(());
-        }
-        Err(Stop::Impossible(answer.get("message").and_then(Value::as_str).unwrap_or("refused").to_owned()))
-    }
-
-    fn log(&mut self, image: &str, rest: &str) -> Result<(), Stop> {
-        let line = rest.split_once(char::is_whitespace).map(|(_, line)| line.trim()).unwrap_or_default();
-        self.world.add_log(image, line.trim_matches('"'));
-        Ok(())
-    }
-
-    fn bad_image(&mut self, part: &str, message: &str) -> Result<(), Stop> {
-        self.world.actors.bad_images.push((part.to_owned(), message.to_owned()));
         Ok(())
     }
 
