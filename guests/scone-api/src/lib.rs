@@ -37,5 +37,22 @@ pub const SGXPLUGIN_CRD: &str = include_str!("../crds/sgxplugin.json");
 /// The CRDs of all SCONE kinds, by the name of their file under `deploy/crds`, made from the types.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn crds() -> [(&'static str, CustomResourceDefinition); 2] {
-    [("base.scone.cloud_las.yaml", las::LAS::crd()), ("base.scone.cloud_sgxplugins.yaml", sgxplugin::SGXPlugin::crd())]
+    [
+        ("base.scone.cloud_las.yaml", with_open_status(las::LAS::crd())),
+        ("base.scone.cloud_sgxplugins.yaml", with_open_status(sgxplugin::SGXPlugin::crd())),
+    ]
+}
+
+/// The published CRDs require fields in the status. A host whose module fails before its first answer knows none of them and
+/// could not even write the condition that says so; modules write them all the same.
+#[cfg(not(target_arch = "wasm32"))]
+fn with_open_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let status = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("status"));
+        if let Some(status) = status {
+            status.required = None;
+        }
+    }
+    crd
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use operator_core::{
-    Answer, Desired, Document, Event, Failure, FailureKind, Generation, Module, ObjectRef, Plan, Query, Sample,
-    Serving,
+    Answer, Desired, Document, Event, EventType, Failure, FailureKind, Generation, Module, ObjectRef, Plan, Query,
+    Sample, Serving,
     contract::Grants,
     grants,
     plan::{self, plan as decide},
@@ -235,13 +235,29 @@ async fn refuse(
     desired: Option<&Desired>,
     progress: Progress,
 ) -> Result<Outcome, Error> {
+    let mut events = Vec::new();
     if let Progress::Stalled { reason, message } = &progress {
         warn!(reason, message, "nothing was applied");
+        let told = Event {
+            type_: EventType::Warning,
+            reason: (*reason).to_owned(),
+            action: "Reconcile".to_owned(),
+            message: message.clone(),
+            regarding: None,
+        };
+        events = publish(ctx, module, observation, &observation.parent.object_ref(), vec![told]).await;
     }
     let (status, conditions) = desired.map_or((None, &[][..]), |d| (d.status.as_ref(), &d.conditions[..]));
     let name = &module.manifest().name;
-    let reported = report::report(ctx, name, observation, status, conditions, &progress).await?;
-    Ok(Outcome { reported, ..outcome(module, progress, true) })
+    let reported = match report::report(ctx, name, observation, status, conditions, &progress).await {
+        // Some kinds take no status without fields that only the module knows; the event above has told already.
+        Err(error) if error.is_invalid() => {
+            warn!(%error, "the status takes no condition");
+            false
+        }
+        other => other?,
+    };
+    Ok(Outcome { reported, events, ..outcome(module, progress, true) })
 }
 
 fn outcome(module: &dyn Module, progress: Progress, exists: bool) -> Outcome {

@@ -50,7 +50,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// What a module gets that asks for nothing: far more than an ordinary reconcile of 20 µs and 256 KiB needs.
+    /// What a module gets that asks for nothing: far more than an ordinary reconcile of 100 µs and 512 KiB needs.
     pub const DEFAULT: Self = Self {
         time_ms: 1_000,
         memory_kib: 16 * 1024,

@@ -30,7 +30,7 @@ const WASMTIME: &str = "48.0.8";
 /// Stack of a module's own code. The SDK's modules use 64 KiB of their memory besides.
 const MODULE_STACK: usize = 512 * 1024;
 /// Memory of a slot that is cleared by writing zeros, not by giving it back to the kernel: the SDK's initial memory.
-const KEEP: usize = 256 * 1024;
+const KEEP: usize = 512 * 1024;
 /// The same where the kernel says which pages were written, so that only those are cleared.
 const KEEP_SCANNED: usize = 4 * 1024 * 1024;
 /// Tables are small; the same for them.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use operator_core::{
     Document, ObjectRef, Request, User,
-    contract::{Manifest, Operation, Phase},
+    contract::{Manifest, Operation, ParentKind, Phase},
     diff, patch, schema,
 };
 use operator_engine::Loaded;
@@ -54,10 +54,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let old = arguments.old.as_deref().map(files::documents).transpose()?.and_then(|old| old.into_iter().next());
     let engine = load::engine(false, None)?;
     let module = load::load(&engine, &package)?;
+    let settings = load::settings(&module, &arguments.settings)?;
+    let asked = Asking { arguments, manifest: &package.manifest, module: &module, settings, old: old.as_ref() };
     let mut report = Report::default();
     let mut values = Vec::new();
     for document in &documents {
-        let judged = judge(arguments, &package.manifest, &module, document, old.as_ref())?;
+        let judged = asked.judge(document)?;
         report.lines.push(format!("{}: {}", judged.name, if judged.refused { "refused" } else { "allowed" }));
         report.lines.extend(judged.lines.iter().map(|line| format!("  {line}")));
         report.bad |= judged.refused;
@@ -67,110 +69,110 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     Ok(report)
 }
 
-fn judge(
-    arguments: &Arguments,
-    manifest: &Manifest,
-    module: &Loaded,
-    document: &FileDocument,
-    old: Option<&FileDocument>,
-) -> Result<Judged, Failure> {
-    let file = arguments.object.display().to_string();
-    let text = |key: &str| document.value.get(key).and_then(Value::as_str).unwrap_or_default();
-    let kind = manifest.kinds.iter().find(|kind| kind.kind == text("kind") && kind.api_version == text("apiVersion"));
-    let Some(kind) = kind else {
-        let known: Vec<String> = manifest.kinds.iter().map(|kind| kind.kind.clone()).collect();
-        return Err(Failure::Input(misfit::unknown_kind(&file, document, &known).to_string()));
-    };
-    let operation = match (arguments.operation, old) {
-        (Some(Done::Delete), _) => Operation::Delete,
-        (Some(Done::Update), _) | (None, Some(_)) => Operation::Update,
-        _ => Operation::Create,
-    };
-    let version = kind.api_version.rsplit('/').next().unwrap_or_default();
-    let schema = schema::of_crd(&kind.crd, version);
-    let mut misfits = schema.map_or_else(Vec::new, |schema| misfit::misfits(&file, document, schema));
-    let mut object = document.value.clone();
-    if let Some(schema) = schema {
-        schema::apply_defaults(schema, &mut object);
-    }
-    let mut asked = Asked { arguments, module, operation, old, warnings: Vec::new() };
-    if misfits.is_empty() {
-        for phase in [Phase::Mutate, Phase::Validate] {
-            let hooked = manifest
-                .webhooks
-                .iter()
-                .any(|h| h.kind == kind.kind && h.phase == phase && h.operations.contains(&operation));
-            if hooked {
-                misfits.extend(asked.ask(phase, &file, document, &mut object)?);
-            }
+/// What is the same for all objects of the file.
+struct Asking<'a> {
+    arguments: &'a Arguments,
+    manifest: &'a Manifest,
+    module: &'a Loaded,
+    settings: Document,
+    old: Option<&'a FileDocument>,
+}
+
+impl Asking<'_> {
+    fn operation(&self) -> Operation {
+        match (self.arguments.operation, self.old) {
+            (Some(Done::Delete), _) => Operation::Delete,
+            (Some(Done::Update), _) | (None, Some(_)) => Operation::Update,
+            _ => Operation::Create,
         }
     }
-    let changes = diff::changes(&object, &document.value);
-    let mut lines: Vec<String> = misfits.iter().map(ToString::to_string).collect();
-    if misfits.is_empty() {
-        lines.extend(changes.iter().map(|change| format!("default {change}")));
+
+    /// Judges one object as the API server would: its schema, its schema's defaults, then the webhooks.
+    fn judge(&self, document: &FileDocument) -> Result<Judged, Failure> {
+        let file = self.arguments.object.display().to_string();
+        let kind = self.kind(&file, document)?;
+        let version = kind.api_version.rsplit('/').next().unwrap_or_default();
+        let schema = schema::of_crd(&kind.crd, version);
+        let mut misfits = schema.map_or_else(Vec::new, |schema| misfit::misfits(&file, document, schema));
+        let mut object = document.value.clone();
+        if let Some(schema) = schema {
+            schema::apply_defaults(schema, &mut object);
+        }
+        let mut warnings = Vec::new();
+        if misfits.is_empty() {
+            for phase in [Phase::Mutate, Phase::Validate] {
+                let mut hooks = self.manifest.webhooks.iter();
+                if hooks.any(|h| h.kind == kind.kind && h.phase == phase && h.operations.contains(&self.operation())) {
+                    let (found, warned) = self.ask(phase, &file, document, &mut object)?;
+                    misfits.extend(found);
+                    warnings.extend(warned);
+                }
+            }
+        }
+        let changes = diff::changes(&object, &document.value);
+        let mut lines: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+        if misfits.is_empty() {
+            lines.extend(changes.iter().map(|change| format!("default {change}")));
+        }
+        lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
+        let name = document.value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
+        let causes: Vec<Value> = misfits
+            .iter()
+            .map(|m| json!({"file": m.file, "line": m.line, "field": m.path, "message": m.message}))
+            .collect();
+        let value = json!({
+            "kind": kind.kind, "name": name, "allowed": misfits.is_empty(), "causes": causes, "warnings": warnings,
+            "patch": patch::json_patch(&document.value, &object), "object": object,
+        });
+        Ok(Judged { name: format!("{} {name}", kind.kind), lines, value, refused: !misfits.is_empty() })
     }
-    lines.extend(asked.warnings.iter().map(|warning| format!("warning: {warning}")));
-    let name = document.value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
-    let causes: Vec<Value> = misfits
-        .iter()
-        .map(|m| json!({"file": m.file, "line": m.line, "field": m.path, "message": m.message}))
-        .collect();
-    let value = json!({
-        "kind": kind.kind, "name": name, "allowed": misfits.is_empty(), "causes": causes, "warnings": asked.warnings,
-        "patch": patch::json_patch(&document.value, &object), "object": object,
-    });
-    Ok(Judged { name: format!("{} {name}", kind.kind), lines, value, refused: !misfits.is_empty() })
-}
 
-/// One module that is asked about one object.
-struct Asked<'a> {
-    arguments: &'a Arguments,
-    module: &'a Loaded,
-    operation: Operation,
-    old: Option<&'a FileDocument>,
-    warnings: Vec<String>,
-}
+    fn kind(&self, file: &str, document: &FileDocument) -> Result<&ParentKind, Failure> {
+        let text = |key: &str| document.value.get(key).and_then(Value::as_str).unwrap_or_default();
+        let kinds = &self.manifest.kinds;
+        let served = kinds.iter().find(|kind| kind.kind == text("kind") && kind.api_version == text("apiVersion"));
+        served.ok_or_else(|| {
+            let known: Vec<String> = kinds.iter().map(|kind| kind.kind.clone()).collect();
+            Failure::Input(misfit::unknown_kind(file, document, &known).to_string())
+        })
+    }
 
-impl Asked<'_> {
-    /// Asks in one phase; changes `object` by the verdict, and gives what is wrong with it.
+    /// Asks the module in one phase; changes `object` by the verdict, and gives what is wrong with it and the warnings.
     fn ask(
-        &mut self,
+        &self,
         phase: Phase,
         file: &str,
         document: &FileDocument,
         object: &mut Value,
-    ) -> Result<Vec<Misfit>, Failure> {
+    ) -> Result<(Vec<Misfit>, Vec<String>), Failure> {
         let identity = Document::from_value(object).identity().map(|identity| identity.object_ref());
         let identity = identity.unwrap_or_else(|_| ObjectRef::cluster("", "", ""));
-        let deleted = self.operation == Operation::Delete;
+        let deleted = self.operation() == Operation::Delete;
+        let old = self.old.map(|old| Document::from_value(&old.value));
         let request = Request {
             phase,
-            operation: self.operation,
+            operation: self.operation(),
             identity,
             subresource: None,
             object: (!deleted).then(|| Document::from_value(object)),
-            old_object: self
-                .old
-                .map(|old| Document::from_value(&old.value))
-                .or_else(|| deleted.then(|| Document::from_value(object))),
+            old_object: old.or_else(|| deleted.then(|| Document::from_value(object))),
             user: User { name: "modctl".into(), groups: vec!["system:authenticated".into()] },
             dry_run: true,
-            settings: Document::new(self.arguments.settings.as_bytes().to_vec()),
+            settings: self.settings.clone(),
         };
         let verdict = self.module.admit_now(&request).map_err(|failure| Failure::Bad(failure.to_string()))?;
-        self.warnings.extend(verdict.warnings.iter().cloned());
         if let Some(denial) = &verdict.denied {
-            if denial.causes.is_empty() {
-                return Ok(vec![Misfit::at(file, document, "", &denial.message)]);
-            }
             let causes = denial.causes.iter().map(|cause| Misfit::at(file, document, &cause.field, &cause.message));
-            return Ok(causes.collect());
+            let mut misfits: Vec<Misfit> = causes.collect();
+            if misfits.is_empty() {
+                misfits.push(Misfit::at(file, document, "", &denial.message));
+            }
+            return Ok((misfits, verdict.warnings));
         }
         let changed = patch::mutated(&request, &verdict).map_err(|error| Failure::Bad(error.to_string()))?;
         if let Some(changed) = changed {
             *object = changed;
         }
-        Ok(Vec::new())
+        Ok((Vec::new(), verdict.warnings))
     }
 }

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use cap_std::{ambient_authority, fs::Dir};
+use operator_core::{Cause, Document};
 use operator_engine::{Compiler, Engine, EngineConfig, Loaded, Observer};
 use operator_package::{Folder, Package};
+use serde_json::Value;
 
 use crate::failure::Failure;
 
@@ -49,6 +51,19 @@ pub(crate) fn engine(counting: bool, observer: Option<Observer>) -> Result<Engin
 pub(crate) fn load(engine: &Engine, package: &Package) -> Result<Loaded, Failure> {
     let loaded = engine.load(package.manifest.clone(), &package.digest, &package.component);
     loaded.map_err(|error| Failure::Bad(error.to_string()))
+}
+
+/// A module's settings, as it takes them.
+pub(crate) fn settings(module: &Loaded, json: &str) -> Result<Document, Failure> {
+    let object: Result<serde_json::Map<String, Value>, _> = serde_json::from_str(json);
+    object.map_err(|error| {
+        Failure::Input(format!("--settings is no JSON object: {error}; write one, such as {{\"namespace\": \"x\"}}"))
+    })?;
+    let settings = Document::new(json.as_bytes().to_vec());
+    let judged = module.validate_settings_now(&settings).map_err(|failure| Failure::Bad(failure.to_string()))?;
+    let line = |cause: &Cause| format!("--settings: {}: {}", cause.field, cause.message);
+    judged.map_err(|causes| Failure::Input(causes.iter().map(line).collect::<Vec<_>>().join("\n")))?;
+    Ok(settings)
 }
 
 /// Where compiled modules are kept; nowhere when there is no home.

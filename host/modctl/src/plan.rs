@@ -36,9 +36,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Failure> {
     let package = load::package(&arguments.module)?;
     let used: Arc<Mutex<Vec<Usage>>> = Arc::default();
     let engine = load::engine(true, Some(observer(&used)))?;
-    let module: Arc<dyn Module> = Arc::new(load::load(&engine, &package)?);
+    let module = load::load(&engine, &package)?;
+    let settings = load::settings(&module, &arguments.settings)?;
+    let module: Arc<dyn Module> = Arc::new(module);
     let mut world = World::new("operator-system").map_err(|error| Failure::Internal(error.to_string()))?;
-    let settings = operator_core::Document::new(arguments.settings.as_bytes().to_vec());
     world.serve(&package.manifest.name, module, settings);
     for path in &arguments.state {
         let file = path.display().to_string();
@@ -77,7 +78,11 @@ fn check(cluster: &FakeCluster, file: &str, document: &FileDocument) -> Result<(
     if misfits.is_empty() {
         return Ok(());
     }
-    Err(Failure::Input(misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+    Err(Failure::Input(lines(&misfits)))
+}
+
+fn lines(misfits: &[misfit::Misfit]) -> String {
+    misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Makes the namespace that an object names: a fixture state need not repeat the obvious.
@@ -110,8 +115,7 @@ fn parent(world: &World, arguments: &Arguments) -> Result<ObjectRef, Failure> {
     let identity = world.named(kind, &named).map_err(Failure::Input)?;
     let (code, answer) = world.apply(&identity, &document.value);
     if code >= 400 {
-        let message = answer.get("message").and_then(Value::as_str).unwrap_or("refused").to_owned();
-        return Err(Failure::Bad(format!("{file}: {message}")));
+        return Err(Failure::Bad(lines(&misfit::refusal(&file, document, &answer))));
     }
     Ok(identity)
 }

@@ -64,6 +64,16 @@ pub fn unknown_kind(file: &str, document: &Manifest, known: &[String]) -> Misfit
     Misfit::at(file, document, "kind", &format!("{api_version} {kind} is not served; {hint}"))
 }
 
+/// Why an API server refused a document: each cause of its answer, a `Status`, with its place in the file.
+pub fn refusal(file: &str, document: &Manifest, answer: &Value) -> Vec<Misfit> {
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let causes = answer.pointer("/details/causes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if causes.is_empty() {
+        return vec![Misfit::at(file, document, "", &text(answer, "message"))];
+    }
+    causes.iter().map(|cause| Misfit::at(file, document, &text(cause, "field"), &text(cause, "message"))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

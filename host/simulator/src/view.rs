@@ -113,9 +113,12 @@ pub fn status(world: &World, kind: &str, name: &str) -> Result<Vec<String>, Stri
     let mut status = found.get("status").cloned().unwrap_or_default();
     let conditions = status.as_object_mut().and_then(|status| status.remove("conditions"));
     let mut lines = pretty(&status);
-    for condition in conditions.as_ref().and_then(Value::as_array).into_iter().flatten() {
-        let text = |key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default();
-        let line = format!("{:<32} {:<7} {}: {}", text("type"), text("status"), text("reason"), text("message"));
+    let conditions = conditions.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let text = |condition: &Value, key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let width = conditions.iter().map(|condition| text(condition, "type").len()).max().unwrap_or(0);
+    for condition in conditions {
+        let text = |key: &str| text(condition, key);
+        let line = format!("{:<width$} {:<7} {}: {}", text("type"), text("status"), text("reason"), text("message"));
         lines.push(line.trim_end_matches([' ', ':']).to_owned());
     }
     Ok(lines)

@@ -55,7 +55,8 @@ fn main() -> ExitCode {
     let Arguments { name: Some(Name::Engine) | None, json } = Arguments::parse();
     let report = |figure: Figure| {
         if json {
-            println!("{}", serde_json::json!(figure));
+            // Numbers and names: this can always be written.
+            println!("{}", serde_json::to_string(&figure).unwrap_or_default());
         } else {
             println!("{}", line(&figure));
         }

@@ -7,6 +7,7 @@ mod house;
 mod licences;
 mod metadata;
 mod names;
+mod reasons;
 mod sources;
 mod writes;
 
@@ -96,6 +97,16 @@ fn i7_unsafe_is_allowed_in_the_documented_files_only() {
         "I7: unsafe",
         missing.map(|path| format!("{path} may hold unsafe code, but ARCHITECTURE.md does not name it")),
     );
+}
+
+#[test]
+fn every_reason_is_documented_and_no_other() {
+    let shipped = SOURCES.iter().filter(|source| source.is_under("host") && source.is_rust() && !source.is_test());
+    let given: BTreeSet<String> = shipped.flat_map(reasons::of).collect();
+    assert!(given.len() > 40, "the reasons are read: {given:?}");
+    let documented = reasons::documented(&text("host/REASONS.md"));
+    none("host/REASONS.md", given.difference(&documented).map(|reason| format!("{reason} is not documented")));
+    none("host/REASONS.md", documented.difference(&given).map(|reason| format!("nothing gives {reason}")));
 }
 
 #[test]

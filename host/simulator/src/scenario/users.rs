@@ -45,25 +45,14 @@ impl Run<'_> {
         let identity = ObjectRef { api_version, kind: kind.clone(), namespace, name: name.clone() };
         let (code, answer) = self.world.apply(&identity, &document.value);
         if code >= 400 {
-            self.told(file, document, &kind, &name, &answer);
+            let reason = answer.get("reason").and_then(Value::as_str).unwrap_or("Invalid");
+            self.lines.push(format!("{kind} {name} refused: {reason}"));
+            let refusal = misfit::refusal(file, document, &answer);
+            self.lines.extend(refusal.iter().map(ToString::to_string));
         } else {
             self.lines.push(format!("{kind} {name} {}", if code == 201 { "created" } else { "configured" }));
         }
         Ok((format!("{kind} {name}"), code >= 400))
-    }
-
-    /// Prints a refusal, each cause with its place in the file.
-    fn told(&mut self, file: &str, document: &Manifest, kind: &str, name: &str, answer: &Value) {
-        let reason = answer.get("reason").and_then(Value::as_str).unwrap_or("Invalid");
-        self.lines.push(format!("{kind} {name} refused: {reason}"));
-        let causes = answer.pointer("/details/causes").and_then(Value::as_array).cloned().unwrap_or_default();
-        if causes.is_empty() {
-            self.lines.extend(answer.get("message").and_then(Value::as_str).map(str::to_owned));
-        }
-        for cause in causes {
-            let text = |key: &str| cause.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-            self.lines.push(misfit::Misfit::at(file, document, &text("field"), &text("message")).to_string());
-        }
     }
 
     pub(super) fn delete(&mut self, kind: &str, name: &str) -> Result<(), Stop> {

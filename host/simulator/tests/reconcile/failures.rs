@@ -30,6 +30,26 @@ fn a_module_that_traps_leaves_everything_as_it_is() {
 }
 
 #[test]
+fn a_failure_is_told_by_an_event_too_since_some_kinds_take_no_status_without_the_modules_fields() {
+    let mut manifest = manifest();
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let demanding = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "required": ["state"]});
+    manifest.kinds[0].crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+        json!({"type": "object", "properties": {"spec": open, "status": demanding}});
+    let stage = Stage::with(manifest, |_| children(vec![]));
+    stage.fails(FailureKind::Deadline { limit_ms: 100 });
+    let outcome = stage.once();
+    assert!(is_stalled(&outcome, "ModuleTimedOut"));
+    assert!(!outcome.reported);
+    stage.once();
+    let events: Vec<Value> =
+        stage.cluster().identities().iter().filter(|i| i.kind == "Event").filter_map(|i| stage.object(i)).collect();
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("ModuleTimedOut")));
+    assert!(event["note"].as_str().unwrap().contains("told"), "{event}");
+}
+
+#[test]
 fn a_module_that_comes_back_to_its_senses_is_heard_again() {
     let (stage, _) = upset(|stage| stage.fails(FailureKind::Deadline { limit_ms: 100 }));
     stage.answers(|_| children(vec![map("m", "w")]));
