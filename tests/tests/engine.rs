@@ -286,23 +286,6 @@ fn manifest_contradicts() {
 }
 
 #[test]
-fn memory_is_flat_over_ten_thousand_traps() {
-    let module = loaded("trap");
-    let trap = || assert_eq!(reconcile(&module).unwrap_err().kind.reason(), "ModuleTrapped");
-    (0..1_000).for_each(|_| trap());
-    let before = resident_kib();
-    (0..10_000).for_each(|_| trap());
-    let grown = resident_kib().saturating_sub(before);
-    assert!(grown < 2_048, "resident memory grew by {grown} KiB over 10,000 traps");
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-#[test]
 fn a_corrupted_cache_entry_is_noticed_and_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let open = || cap_std::fs::Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap();

@@ -260,10 +260,10 @@ fn the_observer_hears_of_each_call() {
         .reconcile_now(&snapshot())
         .unwrap_err();
     let expected = [
-        "good describe ok 524288",
-        "good reconcile ok 524288",
-        "bad describe ok 524288",
-        "bad reconcile ModuleTrapped 524288",
+        "good describe ok 262144",
+        "good reconcile ok 262144",
+        "bad describe ok 262144",
+        "bad reconcile ModuleTrapped 262144",
     ];
     assert_eq!(*heard.lock().unwrap(), expected);
 }

@@ -70,8 +70,7 @@ impl Ring {
             ("host", Some("controller" | "simulator" | "modctl")) => Some(Self::Operator),
             ("tests", None) => match target {
                 "architecture" | "operator_tests" => Some(Self::Pure),
-                "engine" => Some(Self::Engine),
-                "controller" => Some(Self::Operator),
+                "engine" | "memory" => Some(Self::Engine),
                 "scenarios" => Some(Self::Scenarios),
                 _ => None,
             },
