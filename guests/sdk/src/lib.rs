@@ -3,7 +3,7 @@
 //! A module is a pure function: it gets a [`Snapshot`] and answers with a [`Desired`], or it gets a [`Request`] and answers
 //! with a [`Verdict`]. Implement [`Module`] for a type, name it in [`export!`], and build for `wasm32-unknown-unknown`:
 //!
-//! ```ignore
+//! ```text
 //! struct Greeting;
 //! impl Module for Greeting {
 //!     type Parent = GreetingResource;

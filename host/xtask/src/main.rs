@@ -93,7 +93,7 @@ enum Command {
 enum Format {
     /// For people.
     Text,
-    /// One JSON document on standard output; progress goes to standard error.
+    /// One line of JSON a step on standard output; progress goes to standard error.
     Json,
 }
 
