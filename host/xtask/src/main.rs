@@ -60,7 +60,7 @@ enum Command {
     Setup(setup::Arguments),
     /// Says what this machine has, what is missing, and the command that brings it.
     Doctor {
-        /// Text for people, or one JSON document.
+        /// Text for people, or one JSON line a step.
         #[arg(short, long, value_enum, default_value_t = Format::Text)]
         output: Format,
     },
@@ -68,7 +68,7 @@ enum Command {
     Modules(modules::Arguments),
     /// Shows the operator at work: an embedded cluster, real modules, real manifests.
     Demo {
-        /// Text for people, or one JSON document.
+        /// Text for people, or one JSON line a step.
         #[arg(short, long, value_enum, default_value_t = Format::Text)]
         output: Format,
     },
