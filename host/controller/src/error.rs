@@ -46,6 +46,14 @@ pub enum Error {
         /// Kind.
         kind: String,
     },
+    /// It took too long as a whole.
+    #[error("the reconcile of {identity} took longer than {} s and was given up; check the API server's latency", .limit.as_secs())]
+    TooSlow {
+        /// Which parent.
+        identity: ObjectRef,
+        /// The limit.
+        limit: std::time::Duration,
+    },
     /// The parent cannot be read.
     #[error("{identity} cannot be read: it is no Kubernetes object in JSON")]
     Unreadable {
@@ -65,6 +73,7 @@ impl Error {
             Self::Unreachable { .. } => "ApiUnreachable",
             Self::NotServed { .. } => "KindNotServed",
             Self::NotSynced { .. } => "CacheNotSynced",
+            Self::TooSlow { .. } => "ReconcileTooSlow",
             Self::Unreadable { .. } => "ObjectUnreadable",
         }
     }

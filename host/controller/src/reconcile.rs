@@ -25,6 +25,9 @@ use crate::{
 /// How often a module may ask again within one reconcile before its questions must have settled.
 const QUERY_ROUNDS: usize = 5;
 
+/// When a module is asked again that could not answer now, in seconds.
+const WAIT_SECONDS: u32 = 10;
+
 /// Everything that reconciles of one module share.
 pub struct Context {
     /// Where writes go.
@@ -94,6 +97,12 @@ impl Context {
         namespace: String,
     ) -> Self {
         Self { client, cache, outside, clock, module, grants, settings, namespace, memory: Mutex::default() }
+    }
+
+    /// Remembers what the context before this one remembered: another version of the module serves the same parents.
+    pub(crate) fn take_over(&self, before: &Self) {
+        let memory = before.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
     }
 
     fn recall(&self, parent: &ObjectRef) -> Memory {
@@ -257,7 +266,9 @@ async fn refuse(
         }
         other => other?,
     };
-    Ok(Outcome { reported, events, ..outcome(module, progress, true) })
+    // Nothing in the cluster will change to bring it back.
+    let requeue = matches!(progress, Progress::Waiting(_)).then_some(WAIT_SECONDS);
+    Ok(Outcome { reported, events, requeue, ..outcome(module, progress, true) })
 }
 
 fn outcome(module: &dyn Module, progress: Progress, exists: bool) -> Outcome {

@@ -3,7 +3,7 @@
 use operator_contract::Manifest;
 use serde_json::{Map, Value, json};
 
-use crate::{Condition, ConditionStatus, Document, Failure, Plan, Rejection, diff};
+use crate::{Condition, ConditionStatus, Document, Failure, FailureKind, Plan, Refusal, Rejection, diff};
 
 /// How the last reconcile of a parent went, in the words of kstatus.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,9 @@ impl Progress {
 
     /// The progress after a failed call.
     pub fn of_failure(failure: &Failure) -> Self {
+        if matches!(failure.kind, FailureKind::Refused(Refusal::Retry(_)) | FailureKind::Busy { .. }) {
+            return Self::Waiting(vec![failure.to_string()]);
+        }
         Self::Stalled { reason: failure.kind.reason(), message: failure.to_string() }
     }
 

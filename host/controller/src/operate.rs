@@ -1,0 +1,274 @@
+//! From watches to reconciles: which change wakes which parent, and who does the work.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use kube::Client;
+use operator_core::{BoxFuture, Document, Module, ObjectRef, status::Progress};
+use tokio::{
+    sync::{mpsc, watch::Receiver, watch::Sender},
+    task::JoinSet,
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    Cache, Clock, Error, Outcome, Outside,
+    queue::{Class, Queue},
+    reconcile::reconcile,
+    store::{Change, Kind, Store},
+    unit::Unit,
+    watch::{self, Listener},
+};
+
+/// Reconciles of one module at a time.
+const WORKERS: usize = 4;
+/// Everything is looked at again after so long, in case a change was missed.
+const RESYNC: Duration = Duration::from_secs(600);
+/// One reconcile may take so long, whatever the API server does.
+const LONGEST_RECONCILE: Duration = Duration::from_secs(120);
+
+/// Hears what became of each reconcile.
+pub trait Witness: Send + Sync {
+    /// One reconcile ended.
+    fn reconciled(&self, module: &str, parent: &ObjectRef, result: &Result<Outcome, Error>, took: Duration);
+
+    /// A parent does not exist any more.
+    fn gone(&self, module: &str, parent: &ObjectRef);
+}
+
+/// Why the operator had to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("the task {0} ended although nobody asked it to; the process ends so that it is started again")]
+pub struct TaskEnded(String);
+
+/// What an operator works with.
+pub struct Surroundings {
+    /// For watches: without a limit to how long an answer takes.
+    pub watching: Client,
+    /// For everything else.
+    pub client: Client,
+    /// Logs, commands and servers.
+    pub outside: Arc<dyn Outside>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Hears what became of each reconcile.
+    pub witness: Arc<dyn Witness>,
+}
+
+/// Runs modules against a cluster: one cache and one watch a kind, one queue a module.
+pub struct Operator {
+    around: Surroundings,
+    store: Arc<Store>,
+    units: RwLock<HashMap<String, Arc<Unit>>>,
+    watches: Mutex<HashMap<Kind, Sender<bool>>>,
+    tasks: mpsc::UnboundedSender<Task>,
+    leading: Receiver<bool>,
+}
+
+/// A background task: its name, and what it does. It gives whether it was meant to end.
+struct Task {
+    name: String,
+    work: BoxFuture<'static, bool>,
+}
+
+/// Carries the operator's background tasks. Has to be run for anything to happen.
+pub struct Tasks(mpsc::UnboundedReceiver<Task>);
+
+impl Operator {
+    /// An operator without modules. Nothing is written while `leading` is false.
+    pub fn new(around: Surroundings, leading: Receiver<bool>) -> (Arc<Self>, Tasks) {
+        let (tasks, receiver) = mpsc::unbounded_channel();
+        let operator =
+            Self { around, store: Arc::default(), units: RwLock::default(), watches: Mutex::default(), tasks, leading };
+        (Arc::new(operator), Tasks(receiver))
+    }
+
+    /// What is known of the cluster.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Kinds that are needed but not complete, each with the reason; empty when everything can work.
+    pub fn missing(&self) -> Vec<String> {
+        let kinds: BTreeSet<Kind> = self.watches().keys().cloned().collect();
+        self.store.missing(&kinds)
+    }
+
+    /// Serves a module from now on; the one that serves under its name ends with its last call. Its parents are looked at again.
+    pub fn serve(self: &Arc<Self>, module: Arc<dyn Module>, settings: Document) {
+        let name = module.manifest().name.clone();
+        let before = self.unit(&name);
+        let unit = Arc::new(Unit::new(
+            &self.around,
+            Arc::clone(&self.store) as Arc<dyn Cache>,
+            module,
+            settings,
+            before.as_deref(),
+        ));
+        self.units.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Arc::clone(&unit));
+        self.follow();
+        if before.is_none() {
+            for number in 0..WORKERS {
+                let (operator, queue, name) = (Arc::clone(self), Arc::clone(&unit.queue), name.clone());
+                self.start(format!("worker {number} of {name}"), async move { operator.work(&name, &queue).await });
+            }
+        }
+        unit.wake_all(&*self.store, Class::Again);
+    }
+
+    /// Brings a parent back, such as when an answer from outside has come.
+    pub fn wake(&self, parent: &ObjectRef) {
+        for unit in self.units() {
+            if unit.serves(&parent.api_version, &parent.kind) {
+                unit.queue.push(parent.clone(), Class::Change);
+            }
+        }
+    }
+
+    fn unit(&self, name: &str) -> Option<Arc<Unit>> {
+        self.units.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn units(&self) -> Vec<Arc<Unit>> {
+        self.units.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn watches(&self) -> MutexGuard<'_, HashMap<Kind, Sender<bool>>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches what modules need, and nothing else.
+    fn follow(self: &Arc<Self>) {
+        let needed: BTreeSet<Kind> =
+            self.units().iter().flat_map(|unit| unit.kinds().cloned().collect::<Vec<_>>()).collect();
+        let mut watches = self.watches();
+        watches.retain(|kind, stop| {
+            let wanted = needed.contains(kind);
+            if !wanted {
+                stop.send_replace(true);
+                self.store.forget(kind);
+            }
+            wanted
+        });
+        for kind in needed {
+            if watches.contains_key(&kind) {
+                continue;
+            }
+            let (stop, stopped) = tokio::sync::watch::channel(false);
+            watches.insert(kind.clone(), stop);
+            let (client, store) = (self.around.watching.clone(), Arc::clone(&self.store));
+            let (listener, asked) = (Arc::clone(self) as Arc<dyn Listener>, stopped.clone());
+            self.start(format!("watch of {} {}", kind.0, kind.1), async move {
+                watch::watch(client, store, kind, listener, stopped).await;
+                *asked.borrow()
+            });
+        }
+    }
+
+    fn start(&self, name: String, work: impl Future<Output = bool> + Send + 'static) {
+        // Without a receiver the operator has stopped.
+        drop(self.tasks.send(Task { name, work: Box::pin(work) }));
+    }
+
+    /// Takes one parent after the other; true at the end, when the queue is closed.
+    async fn work(&self, module: &str, queue: &Queue) -> bool {
+        let mut leading = self.leading.clone();
+        loop {
+            if leading.wait_for(|leading| *leading).await.is_err() {
+                return true;
+            }
+            let Some(parent) = queue.next().await else { return true };
+            let (Some(unit), true) = (self.unit(module), *leading.borrow()) else {
+                queue.push(parent.clone(), Class::Again);
+                queue.done(&parent, None);
+                continue;
+            };
+            let started = Instant::now();
+            let ctx = Arc::clone(&unit.ctx);
+            let result = tokio::time::timeout(LONGEST_RECONCILE, reconcile(&ctx, &parent)).await;
+            let result =
+                result.unwrap_or_else(|_| Err(Error::TooSlow { identity: parent.clone(), limit: LONGEST_RECONCILE }));
+            self.around.witness.reconciled(module, &parent, &result, started.elapsed());
+            self.settle(module, queue, &parent, result);
+        }
+    }
+
+    /// When a parent comes back after a reconcile.
+    fn settle(&self, module: &str, queue: &Queue, parent: &ObjectRef, result: Result<Outcome, Error>) {
+        match result {
+            Ok(outcome) if !outcome.exists => {
+                self.around.witness.gone(module, parent);
+                queue.forget(parent);
+                queue.done(parent, None);
+            }
+            Ok(outcome) => match outcome.progress {
+                // The same input would stall again; a change brings it back.
+                Progress::Stalled { .. } => queue.stalled(parent),
+                Progress::Done | Progress::Waiting(_) => {
+                    queue.done(parent, outcome.requeue.map(|seconds| Duration::from_secs(seconds.into())));
+                }
+            },
+            // The kind's first complete list brings all parents back.
+            Err(Error::NotSynced { .. }) => queue.done(parent, None),
+            Err(error) => {
+                let wait = queue.failed(parent);
+                warn!(module, object = %parent, %error, retry_ms = wait.as_millis(), "a reconcile did not go through");
+            }
+        }
+    }
+}
+
+impl Listener for Operator {
+    fn changed(&self, kind: &Kind, change: &Change) {
+        for unit in self.units() {
+            unit.changed(&*self.store, kind, change);
+        }
+    }
+
+    fn synced(&self, kind: &Kind) {
+        info!(api_version = kind.0, kind = kind.1, "listed");
+        for unit in self.units().iter().filter(|unit| unit.kinds().any(|needed| needed == kind)) {
+            unit.wake_all(&*self.store, Class::Again);
+        }
+    }
+}
+
+impl Tasks {
+    /// Runs everything until `stop` is true; then no parent is taken any more, and what is under way is finished.
+    ///
+    /// # Errors
+    /// When a task ends that should not.
+    pub async fn run(mut self, operator: &Arc<Operator>, mut stop: Receiver<bool>) -> Result<(), TaskEnded> {
+        let mut running: JoinSet<(String, bool)> = JoinSet::new();
+        let mut names: BTreeMap<tokio::task::Id, String> = BTreeMap::new();
+        let mut resync = tokio::time::interval(RESYNC);
+        loop {
+            tokio::select! {
+                Some(Task { name, work }) = self.0.recv() => {
+                    let task = running.spawn({ let name = name.clone(); async move { (name, work.await) } });
+                    names.insert(task.id(), name);
+                }
+                Some(ended) = running.join_next_with_id() => match ended {
+                    Ok((id, (_, true))) => drop(names.remove(&id)),
+                    Ok((_, (name, false))) => return Err(TaskEnded(name)),
+                    Err(failed) => {
+                        let name = names.remove(&failed.id()).unwrap_or_default();
+                        error!(task = name, "a task panicked");
+                        return Err(TaskEnded(name));
+                    }
+                },
+                _ = resync.tick() => operator.units().iter().for_each(|unit| unit.wake_all(&*operator.store, Class::Again)),
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        operator.units().iter().for_each(|unit| unit.queue.close());
+        operator.watches().values().for_each(|watch| { watch.send_replace(true); });
+        while running.join_next().await.is_some() {}
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! Objects from a watch as the bytes that the server sent. Of each, only the metadata that the watch needs is read, so an object
+//! that no module could understand still arrives, and hurts nobody but its own parent.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use kube::{
+    Resource,
+    core::{ApiResource, ObjectMeta},
+};
+use operator_core::{Document, ObjectRef};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::value::RawValue;
+
+use crate::store::Seen;
+
+/// One object as the server sent it. Printed without its content, which may be secret.
+#[derive(Clone)]
+pub(crate) struct Raw {
+    metadata: ObjectMeta,
+    /// Whether it says its kind itself: items of lists of built-in kinds do not.
+    typed: bool,
+    text: Box<str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(borrow)]
+    api_version: Option<Cow<'a, str>>,
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    namespace: Option<String>,
+    resource_version: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
+}
+
+/// Labels that are `null` are none.
+fn or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        // The server itself needs these fields: without them this is no object of any kind.
+        let head: Head<'_> = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
+        let typed = head.api_version.is_some();
+        let Metadata { name, namespace, resource_version, labels } = head.metadata;
+        let metadata =
+            ObjectMeta { name: Some(name), namespace, resource_version, labels: Some(labels), ..ObjectMeta::default() };
+        Ok(Self { metadata, typed, text: raw.into() })
+    }
+}
+
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Raw({} bytes)", self.text.len())
+    }
+}
+
+impl Raw {
+    /// The object as the store keeps it.
+    pub(crate) fn seen(self, api_version: &str, kind: &str) -> Seen {
+        let Self { metadata, typed, text } = self;
+        let identity = ObjectRef {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: metadata.namespace,
+            name: metadata.name.unwrap_or_default(),
+        };
+        let text = if typed { text.into_string() } else { with_type(&text, api_version, kind) };
+        Seen { identity, labels: metadata.labels.unwrap_or_default(), document: Document::new(text.into_bytes()) }
+    }
+}
+
+/// An object that has members, as every Kubernetes object has, with its kind in front of them.
+fn with_type(text: &str, api_version: &str, kind: &str) -> String {
+    let members = text.trim_start().trim_start_matches('{');
+    format!("{{\"apiVersion\":{api_version:?},\"kind\":{kind:?},{members}")
+}
+
+impl Resource for Raw {
+    type DynamicType = ApiResource;
+    type Scope = kube::core::DynamicResourceScope;
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        Cow::Borrowed(&resource.kind)
+    }
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        Cow::Borrowed(&resource.group)
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        Cow::Borrowed(&resource.version)
+    }
+
+    fn api_version(resource: &ApiResource) -> Cow<'_, str> {
+        Cow::Borrowed(&resource.api_version)
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        Cow::Borrowed(&resource.plural)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(text: &str) -> Seen {
+        serde_json::from_str::<Raw>(text).unwrap().seen("v1", "ConfigMap")
+    }
+
+    #[test]
+    fn bytes_stay_as_the_server_sent_them() {
+        let text = r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"c","namespace":"a","labels":{"k":"v"}},"data":{"z":"1", "a":"2"}}"#;
+        let seen = seen(text);
+        assert_eq!(seen.document.bytes(), text.as_bytes());
+        assert_eq!((seen.identity.to_string().as_str(), seen.labels["k"].as_str()), ("ConfigMap a/c", "v"));
+    }
+
+    #[test]
+    fn an_item_of_a_list_gets_its_kind() {
+        let seen = seen(r#"{"metadata":{"name":"c","labels":null},"data":{}}"#);
+        let expected =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": null}, "data": {}});
+        assert_eq!(seen.document.to_value().unwrap(), expected);
+    }
+
+    #[test]
+    fn an_object_whose_fields_make_no_sense_arrives_all_the_same() {
+        let seen = seen(r#"{"apiVersion":"v1","metadata":{"name":"c","managedFields":7},"spec":[1,{"x":null}]}"#);
+        assert_eq!(seen.identity.name, "c");
+    }
+}

@@ -1,0 +1,325 @@
+//! What is known of the cluster: objects as the bytes that the watch brought, by kind.
+//!
+//! A re-list swaps in whole: until it is complete, readers see what was known before. What vanished meanwhile is told like
+//! any other deletion, since the server tells nothing about it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use operator_core::{Document, ObjectRef, Observed, inventory};
+
+use crate::Cache;
+
+/// Group and version, and kind.
+pub type Kind = (String, String);
+
+/// One object as it came from a watch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Which object.
+    pub identity: ObjectRef,
+    /// Its labels, for selectors.
+    pub labels: BTreeMap<String, String>,
+    /// The object.
+    pub document: Document,
+}
+
+/// What a watch changed: the object before and after. One of them is none when it came or went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Before.
+    pub old: Option<Seen>,
+    /// After.
+    pub new: Option<Seen>,
+}
+
+impl Change {
+    /// The object as it is now, or as it was last.
+    pub fn latest(&self) -> Option<&Seen> {
+        self.new.as_ref().or(self.old.as_ref())
+    }
+}
+
+/// All objects that watches brought. Reads come from memory and never wait for the server.
+#[derive(Default)]
+pub struct Store(RwLock<Known>);
+
+#[derive(Default)]
+struct Known {
+    kinds: HashMap<Kind, Objects>,
+    served: HashMap<Kind, (String, bool)>,
+    api_versions: Vec<String>,
+}
+
+#[derive(Default)]
+struct Objects {
+    synced: bool,
+    trouble: Option<String>,
+    current: Index,
+    /// A list that is not complete yet.
+    incoming: Option<Index>,
+}
+
+/// Objects of one kind, and those of each set.
+#[derive(Default)]
+struct Index {
+    objects: BTreeMap<(Option<String>, String), Seen>,
+    sets: HashMap<String, BTreeSet<(Option<String>, String)>>,
+}
+
+fn key(identity: &ObjectRef) -> (Option<String>, String) {
+    (identity.namespace.clone(), identity.name.clone())
+}
+
+impl Index {
+    fn insert(&mut self, seen: Seen) -> Option<Seen> {
+        let key = key(&seen.identity);
+        let old = self.remove(&key);
+        if let Some(set) = seen.labels.get(inventory::PART_OF) {
+            self.sets.entry(set.clone()).or_default().insert(key.clone());
+        }
+        self.objects.insert(key, seen);
+        old
+    }
+
+    fn remove(&mut self, key: &(Option<String>, String)) -> Option<Seen> {
+        let old = self.objects.remove(key)?;
+        if let Some(set) = old.labels.get(inventory::PART_OF)
+            && let Some(members) = self.sets.get_mut(set)
+        {
+            members.remove(key);
+            if members.is_empty() {
+                self.sets.remove(set);
+            }
+        }
+        Some(old)
+    }
+
+    fn find(&self, namespace: Option<&str>, labels: &[(String, String)]) -> Vec<Observed> {
+        let fits = |seen: &&Seen| {
+            namespace.is_none_or(|namespace| seen.identity.namespace.as_deref() == Some(namespace))
+                && labels.iter().all(|(key, value)| seen.labels.get(key) == Some(value))
+        };
+        let observed = |seen: &Seen| Observed { identity: seen.identity.clone(), document: seen.document.clone() };
+        match labels.iter().find(|(key, _)| key == inventory::PART_OF) {
+            // Asked for each parent in each reconcile: must not cost a walk over all objects.
+            Some((_, set)) => {
+                let keys = self.sets.get(set).into_iter().flatten();
+                keys.filter_map(|key| self.objects.get(key)).filter(fits).map(observed).collect()
+            }
+            None => self.objects.values().filter(fits).map(observed).collect(),
+        }
+    }
+}
+
+impl Store {
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A list of a kind begins.
+    pub fn begin(&self, kind: &Kind) {
+        self.write().kinds.entry(kind.clone()).or_default().incoming = Some(Index::default());
+    }
+
+    /// One object of the list.
+    pub fn stage(&self, kind: &Kind, seen: Seen) {
+        let mut known = self.write();
+        let objects = known.kinds.entry(kind.clone()).or_default();
+        let same = objects.current.objects.get(&key(&seen.identity)).filter(|old| old.document == seen.document);
+        // What has not changed is shared with what is known, so that a re-list costs little memory.
+        let seen = same.cloned().unwrap_or(seen);
+        objects.incoming.get_or_insert_default().insert(seen);
+    }
+
+    /// The list is complete: it replaces what was known. Tells everything that differs.
+    pub fn commit(&self, kind: &Kind) -> Vec<Change> {
+        let mut known = self.write();
+        let objects = known.kinds.entry(kind.clone()).or_default();
+        let Some(incoming) = objects.incoming.take() else { return Vec::new() };
+        (objects.synced, objects.trouble) = (true, None);
+        let before = std::mem::replace(&mut objects.current, incoming);
+        let gone = before.objects.iter().filter(|(key, _)| !objects.current.objects.contains_key(*key));
+        let gone = gone.map(|(_, old)| Change { old: Some(old.clone()), new: None });
+        let came = objects.current.objects.iter().filter_map(|(key, new)| {
+            let old = before.objects.get(key);
+            let differs = old.is_none_or(|old| old.document != new.document);
+            differs.then(|| Change { old: old.cloned(), new: Some(new.clone()) })
+        });
+        gone.chain(came).collect()
+    }
+
+    /// One object came or changed.
+    pub fn put(&self, kind: &Kind, seen: Seen) -> Change {
+        let mut known = self.write();
+        let objects = known.kinds.entry(kind.clone()).or_default();
+        Change { old: objects.current.insert(seen.clone()), new: Some(seen) }
+    }
+
+    /// One object went.
+    pub fn remove(&self, kind: &Kind, seen: Seen) -> Change {
+        let mut known = self.write();
+        let objects = known.kinds.entry(kind.clone()).or_default();
+        Change { old: objects.current.remove(&key(&seen.identity)).or(Some(seen)), new: None }
+    }
+
+    /// Why a kind cannot be watched; told by [`Store::missing`] until its next complete list.
+    pub fn trouble(&self, kind: &Kind, why: String) {
+        self.write().kinds.entry(kind.clone()).or_default().trouble = Some(why);
+    }
+
+    /// Kinds whose first list is not complete, each with the reason if one is known.
+    pub fn missing(&self, kinds: &BTreeSet<Kind>) -> Vec<String> {
+        let known = self.read();
+        let missing = kinds.iter().filter(|kind| !known.kinds.get(*kind).is_some_and(|objects| objects.synced));
+        let line = |kind: &Kind| {
+            let why = known.kinds.get(kind).and_then(|objects| objects.trouble.clone());
+            format!("{} {}: {}", kind.0, kind.1, why.unwrap_or_else(|| "its first list is not complete".to_owned()))
+        };
+        missing.map(line).collect()
+    }
+
+    /// What the server calls a kind in URLs, and whether it lives in namespaces.
+    pub fn serve(&self, kind: &Kind, plural: String, namespaced: bool) {
+        self.write().served.insert(kind.clone(), (plural, namespaced));
+    }
+
+    /// Which group-versions the server serves.
+    pub fn serve_versions(&self, mut versions: Vec<String>) {
+        versions.sort();
+        versions.dedup();
+        self.write().api_versions = versions;
+    }
+
+    /// How many objects are kept.
+    pub fn len(&self) -> usize {
+        self.read().kinds.values().map(|objects| objects.current.objects.len()).sum()
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets a kind that nobody watches any more.
+    pub fn forget(&self, kind: &Kind) {
+        self.write().kinds.remove(kind);
+    }
+}
+
+impl Cache for Store {
+    fn get(&self, identity: &ObjectRef) -> Option<Document> {
+        let kind = (identity.api_version.clone(), identity.kind.clone());
+        let known = self.read();
+        Some(known.kinds.get(&kind)?.current.objects.get(&key(identity))?.document.clone())
+    }
+
+    fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        labels: &[(String, String)],
+    ) -> Vec<Observed> {
+        let known = self.read();
+        let objects = known.kinds.get(&(api_version.to_owned(), kind.to_owned()));
+        objects.map(|objects| objects.current.find(namespace, labels)).unwrap_or_default()
+    }
+
+    fn synced(&self, api_version: &str, kind: &str) -> bool {
+        self.read().kinds.get(&(api_version.to_owned(), kind.to_owned())).is_some_and(|objects| objects.synced)
+    }
+
+    fn resource(&self, api_version: &str, kind: &str) -> Option<(String, bool)> {
+        self.read().served.get(&(api_version.to_owned(), kind.to_owned())).cloned()
+    }
+
+    fn api_versions(&self) -> Vec<String> {
+        self.read().api_versions.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind() -> Kind {
+        ("v1".into(), "ConfigMap".into())
+    }
+
+    fn seen(name: &str, set: Option<&str>, text: &str) -> Seen {
+        Seen {
+            identity: ObjectRef::namespaced("v1", "ConfigMap", "a", name),
+            labels: set.map(|set| (inventory::PART_OF.to_owned(), set.to_owned())).into_iter().collect(),
+            document: Document::new(text.as_bytes().to_vec()),
+        }
+    }
+
+    fn names(store: &Store, labels: &[(String, String)]) -> Vec<String> {
+        store.list("v1", "ConfigMap", None, labels).into_iter().map(|found| found.identity.name).collect()
+    }
+
+    fn listed(store: &Store, objects: &[Seen]) -> Vec<Change> {
+        store.begin(&kind());
+        objects.iter().for_each(|seen| store.stage(&kind(), seen.clone()));
+        store.commit(&kind())
+    }
+
+    #[test]
+    fn a_list_is_invisible_until_it_is_complete() {
+        let store = Store::default();
+        listed(&store, &[seen("a", None, "1")]);
+        store.begin(&kind());
+        store.stage(&kind(), seen("b", None, "1"));
+        assert_eq!(names(&store, &[]), ["a"]);
+        assert!(store.synced("v1", "ConfigMap"), "a list again does not make a cache cold");
+        store.commit(&kind());
+        assert_eq!(names(&store, &[]), ["b"]);
+    }
+
+    #[test]
+    fn what_went_between_two_lists_is_told_and_what_stayed_is_not() {
+        let store = Store::default();
+        listed(&store, &[seen("gone", None, "1"), seen("same", None, "1"), seen("new", None, "1")]);
+        let changes = listed(&store, &[seen("same", None, "1"), seen("new", None, "2")]);
+        let told: Vec<_> =
+            changes.iter().map(|c| (c.latest().unwrap().identity.name.as_str(), c.new.is_some())).collect();
+        assert_eq!(told, [("gone", false), ("new", true)]);
+    }
+
+    #[test]
+    fn members_of_a_set_are_found_and_follow_their_label() {
+        let store = Store::default();
+        let set = |name: &str| [(inventory::PART_OF.to_owned(), name.to_owned())];
+        store.put(&kind(), seen("a", Some("x"), "1"));
+        store.put(&kind(), seen("b", Some("x"), "1"));
+        store.put(&kind(), seen("c", None, "1"));
+        assert_eq!(names(&store, &set("x")), ["a", "b"]);
+        store.put(&kind(), seen("a", Some("y"), "2"));
+        store.remove(&kind(), seen("b", Some("x"), "1"));
+        assert_eq!((names(&store, &set("x")).len(), names(&store, &set("y"))), (0, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_kind_is_missing_with_its_reason_until_its_first_list() {
+        let (store, kinds) = (Store::default(), BTreeSet::from([kind()]));
+        assert_eq!(store.missing(&kinds), ["v1 ConfigMap: its first list is not complete"]);
+        store.trouble(&kind(), "forbidden".into());
+        assert_eq!(store.missing(&kinds), ["v1 ConfigMap: forbidden"]);
+        listed(&store, &[]);
+        assert!(store.missing(&kinds).is_empty());
+    }
+
+    #[test]
+    fn the_last_known_object_comes_with_its_deletion() {
+        let store = Store::default();
+        store.put(&kind(), seen("a", Some("x"), "1"));
+        let change = store.remove(&kind(), seen("a", None, "2"));
+        assert_eq!(change.old.unwrap().labels[inventory::PART_OF], "x");
+        assert!(store.is_empty());
+    }
+}

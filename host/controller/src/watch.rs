@@ -1,0 +1,144 @@
+//! One task a kind: what the server tells goes into the store, and who waits for it is told.
+//!
+//! Each kind waits on its own after an error, so that one kind that cannot be listed holds up no other. kube's own back-off starts
+//! anew whenever a list begins, also one that then fails; this one starts anew when a list is complete.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use kube::{
+    Api, Client,
+    core::{ApiResource, GroupVersionKind},
+};
+use kube_runtime::watcher::{self, Event};
+use tokio::sync::watch::Receiver;
+use tracing::{debug, warn};
+
+use crate::{
+    raw::Raw,
+    store::{Change, Kind, Store},
+};
+
+/// First wait after an error.
+const FIRST: Duration = Duration::from_secs(1);
+/// Longest wait after an error: with it, five minutes of errors are at most fifteen tries.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The server ends a watch after so many seconds; a connection that died silently is noticed a little later.
+const WATCH_SECONDS: u32 = 90;
+
+/// Hears of everything that changes, in order, after the store knows it.
+pub(crate) trait Listener: Send + Sync {
+    /// An object came, changed or went.
+    fn changed(&self, kind: &Kind, change: &Change);
+
+    /// The first list of a kind, or a later one, is complete.
+    fn synced(&self, kind: &Kind);
+}
+
+/// Keeps one kind in the store until `stop` is true.
+pub(crate) async fn watch(
+    client: Client,
+    store: Arc<Store>,
+    kind: Kind,
+    listener: Arc<dyn Listener>,
+    mut stop: Receiver<bool>,
+) {
+    let mut task = Task { store, kind, listener, wait: FIRST };
+    tokio::select! {
+        () = task.run(client) => {}
+        _ = stop.wait_for(|stop| *stop) => debug!(api_version = task.kind.0, kind = task.kind.1, "the watch ends"),
+    }
+}
+
+struct Task {
+    store: Arc<Store>,
+    kind: Kind,
+    listener: Arc<dyn Listener>,
+    /// How long to wait after the next error.
+    wait: Duration,
+}
+
+impl Task {
+    async fn run(&mut self, client: Client) {
+        let resource = loop {
+            match resource(&client, &self.store, &self.kind).await {
+                Ok(resource) => break resource,
+                Err(why) => self.trouble(why).await,
+            }
+        };
+        let api: Api<Raw> = Api::all_with(client, &resource);
+        let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default().timeout(WATCH_SECONDS)));
+        // The stream never ends: after an error it goes on where it was, or lists again.
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.heard(event),
+                Err(error) => self.trouble(explain(&error)).await,
+            }
+        }
+    }
+
+    fn heard(&mut self, event: Event<Raw>) {
+        let (api_version, name) = &self.kind;
+        match event {
+            Event::Init => self.store.begin(&self.kind),
+            Event::InitApply(raw) => self.store.stage(&self.kind, raw.seen(api_version, name)),
+            Event::InitDone => {
+                self.wait = FIRST;
+                let changes = self.store.commit(&self.kind);
+                self.listener.synced(&self.kind);
+                changes.iter().for_each(|change| self.listener.changed(&self.kind, change));
+            }
+            Event::Apply(raw) => {
+                self.wait = FIRST;
+                self.listener.changed(&self.kind, &self.store.put(&self.kind, raw.seen(api_version, name)));
+            }
+            Event::Delete(raw) => {
+                self.wait = FIRST;
+                self.listener.changed(&self.kind, &self.store.remove(&self.kind, raw.seen(api_version, name)));
+            }
+        }
+    }
+
+    async fn trouble(&mut self, why: String) {
+        let (api_version, kind) = (&self.kind.0, &self.kind.1);
+        warn!(api_version, kind, why, wait_s = self.wait.as_secs(), "a kind cannot be watched");
+        self.store.trouble(&self.kind, why);
+        tokio::time::sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(LONGEST);
+    }
+}
+
+/// What the server calls this kind. Asked, never guessed: the plural of `LAS` is `las`.
+pub(crate) async fn resource(client: &Client, store: &Store, kind: &Kind) -> Result<ApiResource, String> {
+    let (api_version, name) = kind;
+    let list = if api_version.contains('/') {
+        client.list_api_group_resources(api_version).await
+    } else {
+        client.list_core_api_resources(api_version).await
+    };
+    let missing =
+        || format!("the API server does not serve {api_version} {name}; install its CustomResourceDefinition");
+    let list = match list {
+        Ok(list) => list,
+        Err(kube::Error::Api(status)) if status.code == 404 => return Err(missing()),
+        Err(error) => return Err(format!("the API server cannot be asked for {api_version} {name}: {error}")),
+    };
+    let found = list.resources.into_iter().find(|found| found.kind == *name && !found.name.contains('/'));
+    let found = found.ok_or_else(missing)?;
+    store.serve(kind, found.name.clone(), found.namespaced);
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    Ok(ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, name), &found.name))
+}
+
+/// An error with its causes, in one line. Never with an object's content: kube quotes none of it here.
+fn explain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    let mut text = error.to_string();
+    for cause in causes.map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
