@@ -8,8 +8,10 @@
 mod api;
 mod apply;
 mod error;
+mod lease;
 mod observe;
 mod operate;
+mod outside;
 mod ports;
 mod queue;
 mod raw;
@@ -21,8 +23,11 @@ mod watch;
 
 pub use apply::Written;
 pub use error::Error;
+pub use lease::Lease;
 pub use operate::{Operator, Surroundings, TaskEnded, Tasks, Witness};
+pub use outside::Beyond;
 pub use ports::{Cache, Clock, Outside};
 pub use queue::{Class, Queue};
 pub use reconcile::{Context, Outcome, reconcile};
 pub use store::{Change, Kind, Seen, Store};
+pub use watch::versions;

@@ -50,6 +50,8 @@ pub struct Surroundings {
     pub watching: Client,
     /// For everything else.
     pub client: Client,
+    /// What is known of the cluster.
+    pub store: Arc<Store>,
     /// Logs, commands and servers.
     pub outside: Arc<dyn Outside>,
     /// The time.
@@ -63,7 +65,6 @@ pub struct Surroundings {
 /// Runs modules against a cluster: one cache and one watch a kind, one queue a module.
 pub struct Operator {
     around: Surroundings,
-    store: Arc<Store>,
     units: RwLock<HashMap<String, Arc<Unit>>>,
     watches: Mutex<HashMap<Kind, Sender<bool>>>,
     tasks: mpsc::UnboundedSender<Task>,
@@ -83,20 +84,26 @@ impl Operator {
     /// An operator without modules. Nothing is written while `leading` is false.
     pub fn new(around: Surroundings, leading: Receiver<bool>) -> (Arc<Self>, Tasks) {
         let (tasks, receiver) = mpsc::unbounded_channel();
-        let operator =
-            Self { around, store: Arc::default(), units: RwLock::default(), watches: Mutex::default(), tasks, leading };
+        // Written, never watched.
+        around.store.serve(&("events.k8s.io/v1".to_owned(), "Event".to_owned()), "events".to_owned(), true);
+        let operator = Self { around, units: RwLock::default(), watches: Mutex::default(), tasks, leading };
         (Arc::new(operator), Tasks(receiver))
     }
 
     /// What is known of the cluster.
     pub fn store(&self) -> &Arc<Store> {
-        &self.store
+        &self.around.store
     }
 
     /// Kinds that are needed but not complete, each with the reason; empty when everything can work.
     pub fn missing(&self) -> Vec<String> {
         let kinds: BTreeSet<Kind> = self.watches().keys().cloned().collect();
-        self.store.missing(&kinds)
+        self.around.store.missing(&kinds)
+    }
+
+    /// Whether no module serves.
+    pub fn is_idle(&self) -> bool {
+        self.units().is_empty()
     }
 
     /// Serves a module from now on; the one that serves under its name ends with its last call. Its parents are looked at again.
@@ -105,7 +112,7 @@ impl Operator {
         let before = self.unit(&name);
         let unit = Arc::new(Unit::new(
             &self.around,
-            Arc::clone(&self.store) as Arc<dyn Cache>,
+            Arc::clone(&self.around.store) as Arc<dyn Cache>,
             module,
             settings,
             before.as_deref(),
@@ -118,7 +125,7 @@ impl Operator {
                 self.start(format!("worker {number} of {name}"), async move { operator.work(&name, &queue).await });
             }
         }
-        unit.wake_all(&*self.store, Class::Again);
+        unit.wake_all(&*self.around.store, Class::Again);
     }
 
     /// Brings a parent back, such as when an answer from outside has come.
@@ -151,7 +158,7 @@ impl Operator {
             let wanted = needed.contains(kind);
             if !wanted {
                 stop.send_replace(true);
-                self.store.forget(kind);
+                self.around.store.forget(kind);
             }
             wanted
         });
@@ -161,7 +168,7 @@ impl Operator {
             }
             let (stop, stopped) = tokio::sync::watch::channel(false);
             watches.insert(kind.clone(), stop);
-            let (client, store) = (self.around.watching.clone(), Arc::clone(&self.store));
+            let (client, store) = (self.around.watching.clone(), Arc::clone(&self.around.store));
             let (listener, asked) = (Arc::clone(self) as Arc<dyn Listener>, stopped.clone());
             self.start(format!("watch of {} {}", kind.0, kind.1), async move {
                 watch::watch(client, store, kind, listener, stopped).await;
@@ -226,14 +233,14 @@ impl Operator {
 impl Listener for Operator {
     fn changed(&self, kind: &Kind, change: &Change) {
         for unit in self.units() {
-            unit.changed(&*self.store, kind, change);
+            unit.changed(&*self.around.store, kind, change);
         }
     }
 
     fn synced(&self, kind: &Kind) {
         info!(api_version = kind.0, kind = kind.1, "listed");
         for unit in self.units().iter().filter(|unit| unit.kinds().any(|needed| needed == kind)) {
-            unit.wake_all(&*self.store, Class::Again);
+            unit.wake_all(&*self.around.store, Class::Again);
         }
     }
 }
@@ -262,12 +269,14 @@ impl Tasks {
                         return Err(TaskEnded(name));
                     }
                 },
-                _ = resync.tick() => operator.units().iter().for_each(|unit| unit.wake_all(&*operator.store, Class::Again)),
+                _ = resync.tick() => operator.units().iter().for_each(|unit| unit.wake_all(&*operator.around.store, Class::Again)),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
         operator.units().iter().for_each(|unit| unit.queue.close());
-        operator.watches().values().for_each(|watch| { watch.send_replace(true); });
+        operator.watches().values().for_each(|watch| {
+            watch.send_replace(true);
+        });
         while running.join_next().await.is_some() {}
         Ok(())
     }

@@ -130,6 +130,18 @@ pub(crate) async fn resource(client: &Client, store: &Store, kind: &Kind) -> Res
     Ok(ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, name), &found.name))
 }
 
+/// Which group-versions the server serves.
+///
+/// # Errors
+/// When it cannot be asked.
+pub async fn versions(client: &Client) -> Result<Vec<String>, String> {
+    let wrong = |error: kube::Error| format!("the API server cannot be asked what it serves: {}", explain(&error));
+    let mut versions = client.list_core_api_versions().await.map_err(wrong)?.versions;
+    let groups = client.list_api_groups().await.map_err(wrong)?.groups;
+    versions.extend(groups.into_iter().flat_map(|group| group.versions).map(|version| version.group_version));
+    Ok(versions)
+}
+
 /// An error with its causes, in one line. Never with an object's content: kube quotes none of it here.
 fn explain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());

@@ -1,0 +1,52 @@
+//! The controller manager: runs modules against a cluster.
+
+mod args;
+mod failure;
+mod metrics;
+mod modules;
+mod run;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::error;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    args::{Arguments, Command, LogFormat, Run},
+    failure::Failure,
+};
+
+fn main() -> ExitCode {
+    let Arguments { command: Command::Run(arguments) } = Arguments::parse();
+    log(&arguments);
+    // Two libraries may bring a provider each, and rustls then panics at the first connection unless one is chosen before.
+    let chosen = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match (chosen, runtime) {
+        (Ok(()), Ok(runtime)) => runtime.block_on(run::run(*arguments)),
+        (Err(_), _) => Err(Failure::Ended("another TLS provider was chosen before".to_owned())),
+        (_, Err(failed)) => {
+            Err(Failure::Ended(format!("no runtime: {failed}; raise the limit of threads (ulimit -u)")))
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!(%failure, "ends");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// Logs to standard error. kube would show the body of an answer that it cannot read, and with it a secret.
+fn log(arguments: &Run) {
+    let filter = EnvFilter::try_new(format!("{},kube_client::client=error", arguments.log));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,kube_client::client=error"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.init(),
+    }
+}

@@ -1,0 +1,203 @@
+//! What is counted, in Prometheus' text form. Numbers of parents and modules only: never a name that a secret could stand in.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
+
+use operator_controller::{Error, Outcome, Witness};
+use operator_core::{ObjectRef, Sample, status::Progress};
+use operator_engine::Observer;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// One module's reconciles by how they ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    module: String,
+    /// `done`, `waiting`, `stalled`, `failed`.
+    outcome: &'static str,
+    /// Why, for the last two; `host/REASONS.md` lists them.
+    reason: &'static str,
+}
+
+/// One module's calls by function and how they ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Called {
+    module: String,
+    function: &'static str,
+    /// `Ok`, or a reason.
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Of {
+    module: String,
+}
+
+/// All metrics of the process.
+pub(crate) struct Metrics {
+    registry: Registry,
+    reconciles: Family<Ended, Counter>,
+    writes: Family<Of, Counter>,
+    reconcile_seconds: Family<Of, Histogram>,
+    calls: Family<Called, Counter>,
+    call_seconds: Family<Of, Histogram>,
+    memory_bytes: Family<Of, Gauge>,
+    loads: Family<Ended, Counter>,
+    /// The latest samples of each parent, as modules gave them.
+    samples: Mutex<HashMap<ObjectRef, Vec<Sample>>>,
+    objects: Gauge<f64, AtomicU64>,
+}
+
+/// Seconds: a call takes microseconds to milliseconds, a reconcile up to seconds.
+fn seconds() -> Histogram {
+    Histogram::new([0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0])
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Arc<Self> {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            reconciles: Family::default(),
+            writes: Family::default(),
+            reconcile_seconds: Family::new_with_constructor(seconds),
+            calls: Family::default(),
+            call_seconds: Family::new_with_constructor(seconds),
+            memory_bytes: Family::default(),
+            loads: Family::default(),
+            samples: Mutex::default(),
+            objects: Gauge::default(),
+        };
+        let registry = metrics.registry.sub_registry_with_prefix("scone_operator");
+        registry.register("reconciles", "Reconciles by outcome and reason", metrics.reconciles.clone());
+        registry.register("writes", "Writes to the API server", metrics.writes.clone());
+        registry.register("reconcile_seconds", "How long reconciles take", metrics.reconcile_seconds.clone());
+        registry.register("module_calls", "Calls of modules by function and outcome", metrics.calls.clone());
+        registry.register("module_call_seconds", "How long calls of modules take", metrics.call_seconds.clone());
+        registry.register("module_memory_bytes", "Memory of a module's latest call", metrics.memory_bytes.clone());
+        registry.register("module_loads", "Loaded and refused module files", metrics.loads.clone());
+        registry.register("cached_objects", "Objects in the caches", metrics.objects.clone());
+        Arc::new(metrics)
+    }
+
+    /// Hears of each call.
+    pub(crate) fn observer(self: &Arc<Self>) -> Observer {
+        let metrics = Arc::clone(self);
+        Arc::new(move |generation, function, usage, failure| {
+            let module = generation.name.to_string();
+            let outcome = failure.map_or("Ok", |failure| failure.kind.reason());
+            metrics.calls.get_or_create(&Called { module: module.clone(), function, outcome }).inc();
+            metrics.call_seconds.get_or_create(&Of { module: module.clone() }).observe(usage.time.as_secs_f64());
+            let bytes = i64::try_from(usage.memory_bytes).unwrap_or(i64::MAX);
+            metrics.memory_bytes.get_or_create(&Of { module }).set(bytes);
+        })
+    }
+
+    /// A module file was taken or refused.
+    pub(crate) fn loaded(&self, module: &str, outcome: &'static str, reason: &'static str) {
+        self.loads.get_or_create(&Ended { module: module.to_owned(), outcome, reason }).inc();
+    }
+
+    /// Everything, with the number of cached objects as it is now.
+    pub(crate) fn text(&self, objects: usize) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "no cache holds so many objects that it matters")]
+        self.objects.set(objects as f64);
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        let end = text.strip_suffix("# EOF\n").map(str::len).unwrap_or(text.len());
+        text.truncate(end);
+        self.write_samples(&mut text);
+        text.push_str("# EOF\n");
+        text
+    }
+
+    /// Samples of modules, one family after the other, as the format wants it.
+    fn write_samples(&self, text: &mut String) {
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut families: HashMap<&str, Vec<&Sample>> = HashMap::new();
+        for sample in samples.values().flatten() {
+            families.entry(&sample.name).or_default().push(sample);
+        }
+        let mut names: Vec<_> = families.into_iter().collect();
+        names.sort_by_key(|(name, _)| *name);
+        for (name, samples) in names {
+            let _ = writeln!(text, "# TYPE {name} gauge");
+            let mut lines: Vec<String> = samples.iter().map(|sample| line(sample)).collect();
+            lines.sort();
+            lines.dedup();
+            lines.iter().for_each(|line| text.push_str(line));
+        }
+    }
+}
+
+fn line(sample: &Sample) -> String {
+    let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let labels: Vec<String> =
+        sample.labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
+    format!("{}{{{}}} {}\n", sample.name, labels.join(","), sample.value)
+}
+
+impl Witness for Metrics {
+    fn reconciled(&self, module: &str, parent: &ObjectRef, result: &Result<Outcome, Error>, took: Duration) {
+        let (outcome, reason) = match result {
+            Ok(outcome) => match &outcome.progress {
+                Progress::Done => ("done", ""),
+                Progress::Waiting(_) => ("waiting", ""),
+                Progress::Stalled { reason, .. } => ("stalled", *reason),
+            },
+            Err(error) => ("failed", error.reason()),
+        };
+        self.reconciles.get_or_create(&Ended { module: module.to_owned(), outcome, reason }).inc();
+        let of = Of { module: module.to_owned() };
+        self.reconcile_seconds.get_or_create(&of).observe(took.as_secs_f64());
+        if let Ok(outcome) = result {
+            let writes = outcome.written.len() + usize::from(outcome.reported) + outcome.events.len();
+            self.writes.get_or_create(&of).inc_by(writes as u64);
+            if outcome.plan.is_some() {
+                let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+                samples.insert(parent.clone(), outcome.samples.clone());
+            }
+        }
+    }
+
+    fn gone(&self, _: &str, parent: &ObjectRef) {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).remove(parent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_modules_stand_in_families_with_escaped_labels() {
+        let metrics = Metrics::new();
+        let sample = |name: &str, value: f64| Sample {
+            name: name.into(),
+            value,
+            labels: vec![("cr_name".into(), "a \"b\"".into())],
+        };
+        let parent = ObjectRef::cluster("v1", "Thing", "t");
+        metrics
+            .samples
+            .lock()
+            .unwrap()
+            .insert(parent.clone(), vec![sample("scone_las_state", 1.0), sample("scone_a", 2.5)]);
+        let text = metrics.text(3);
+        assert!(
+            text.contains("# TYPE scone_a gauge\nscone_a{cr_name=\"a \\\"b\\\"\"} 2.5\n# TYPE scone_las_state gauge\n"),
+            "{text}"
+        );
+        assert!(text.contains("scone_operator_cached_objects 3"), "{text}");
+        assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1);
+        metrics.gone("las", &parent);
+        assert!(!metrics.text(0).contains("scone_las_state"));
+    }
+}

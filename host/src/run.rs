@@ -1,0 +1,241 @@
+//! Puts the parts together, keeps them running, and ends them in order.
+
+use std::{sync::Arc, time::Duration};
+
+use cap_std::{ambient_authority, fs::Dir};
+use kube::{Client, Config};
+use operator_controller::{Beyond, Clock, Lease, Operator, Store, Surroundings, Tasks, versions};
+use operator_engine::{Compiler, Engine, EngineConfig};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tracing::{info, warn};
+
+use crate::{
+    args::Run,
+    failure::Failure,
+    metrics::Metrics,
+    modules::Modules,
+    serve::{Answer, Server, verdict},
+};
+
+/// One answer of the API server may take so long; watches apart.
+const ANSWER: Duration = Duration::from_secs(30);
+/// A reconcile under way may take so long after SIGTERM, before the process ends without it.
+const LAST_WORK: Duration = Duration::from_secs(6);
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> i64 {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.ok().and_then(|now| i64::try_from(now.as_secs()).ok()).unwrap_or_default()
+    }
+}
+
+/// Runs until a signal, or until something ends that should not.
+pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
+    let (watching, client) = clients().await?;
+    let store = Arc::new(Store::default());
+    let served =
+        versions(&client).await.map_err(|why| Failure::Cluster(format!("{why}; check address and credentials")))?;
+    store.serve_versions(served);
+    let metrics = Metrics::new();
+    let (wake, woken) = mpsc::unbounded_channel();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let surroundings = Surroundings {
+        watching,
+        client: client.clone(),
+        store: Arc::clone(&store),
+        outside: Arc::new(Beyond::new(client.clone(), store, Arc::clone(&clock), wake)),
+        clock,
+        namespace: arguments.namespace.clone(),
+        witness: Arc::clone(&metrics) as Arc<dyn operator_controller::Witness>,
+    };
+    let (leading, leads) = watch::channel(!arguments.leader_elect);
+    let (operator, tasks) = Operator::new(surroundings, leads);
+    let modules = Arc::new(modules(&arguments, &operator, &metrics)?);
+    let (stopping, stop) = watch::channel(false);
+    let mut parts = Parts { stop: stop.clone(), running: JoinSet::new() };
+    serve(&mut parts, &arguments, &operator, &modules, &metrics).await?;
+    parts.add("the folder of modules", {
+        let (modules, stop) = (Arc::clone(&modules), stop.clone());
+        async move {
+            let first = Arc::clone(&modules);
+            drop(tokio::task::spawn_blocking(move || first.look()).await);
+            modules.follow(stop).await;
+        }
+    });
+    parts.add("waking parents", awaken(Arc::clone(&operator), woken, stop.clone()));
+    let (lease_stopping, lease_stop) = watch::channel(false);
+    let lease = arguments.leader_elect.then(|| {
+        let identity = arguments.identity.clone().unwrap_or_else(own_name);
+        let lease = Lease::new(client, &arguments.namespace, &arguments.lease_name, &identity);
+        tokio::spawn(async move { lease.hold(&leading, lease_stop).await })
+    });
+    let outcome = supervise(tasks, &operator, parts, stopping, lease.as_ref()).await;
+    // Only now, when nothing writes any more, may another replica begin.
+    lease_stopping.send_replace(true);
+    if let Some(lease) = lease {
+        drop(lease.await);
+    }
+    outcome
+}
+
+/// Background tasks besides the operator's own.
+struct Parts {
+    stop: watch::Receiver<bool>,
+    running: JoinSet<&'static str>,
+}
+
+impl Parts {
+    fn add(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.running.spawn(async move {
+            work.await;
+            name
+        });
+    }
+}
+
+/// Waits for a signal or for an end that nobody asked for; then ends everything in order.
+async fn supervise(
+    tasks: Tasks,
+    operator: &Arc<Operator>,
+    mut parts: Parts,
+    stopping: watch::Sender<bool>,
+    lease: Option<&tokio::task::JoinHandle<()>>,
+) -> Result<(), Failure> {
+    let signals = |error: std::io::Error| Failure::Ended(format!("signals cannot be received: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+    let mut look = tokio::time::interval(Duration::from_secs(1));
+    let stop = parts.stop.clone();
+    let mut work = std::pin::pin!(tasks.run(operator, stop));
+    let outcome = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            ended = &mut work => {
+                let why = ended.err().map_or_else(|| "the operator's tasks ended".to_owned(), |ended| ended.to_string());
+                stopping.send_replace(true);
+                return Err(Failure::Ended(why));
+            }
+            Some(ended) = parts.running.join_next() => {
+                break Err(Failure::Ended(format!("{} ended although nobody asked it to", ended.unwrap_or("a task that panicked"))));
+            }
+            _ = look.tick() => if lease.is_some_and(tokio::task::JoinHandle::is_finished) {
+                break Err(Failure::Ended("the lease's task ended although nobody asked it to".to_owned()));
+            },
+        }
+    };
+    info!("stops: no parent is taken any more");
+    stopping.send_replace(true);
+    if tokio::time::timeout(LAST_WORK, work).await.is_err() {
+        warn!(seconds = LAST_WORK.as_secs(), "work under way did not end in time");
+    }
+    outcome
+}
+
+async fn awaken(
+    operator: Arc<Operator>,
+    mut woken: mpsc::UnboundedReceiver<operator_core::ObjectRef>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            parent = woken.recv() => match parent {
+                Some(parent) => operator.wake(&parent),
+                None => return,
+            },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// One client for watches, which may be silent for long, and one for everything else, which may not. Neither repeats requests by
+/// itself: kube would for minutes, the lease's included.
+async fn clients() -> Result<(Client, Client), Failure> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Failure::Cluster(format!(
+            "no cluster is configured: {error}; set KUBECONFIG, or run in a pod with a service account"
+        ))
+    };
+    let mut config = Config::infer().await.map_err(|error| wrong(&error))?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    let watching = Client::try_from(config.clone()).map_err(|error| wrong(&error))?;
+    config.read_timeout = Some(ANSWER);
+    config.write_timeout = Some(ANSWER);
+    Ok((watching, Client::try_from(config).map_err(|error| wrong(&error))?))
+}
+
+fn modules(arguments: &Run, operator: &Arc<Operator>, metrics: &Arc<Metrics>) -> Result<Modules, Failure> {
+    let compiler = Compiler::locate().map_err(|error| Failure::Usage(error.to_string()))?;
+    let mut config = EngineConfig::new(compiler).with_observer(metrics.observer());
+    if let Some(path) = &arguments.cache {
+        let opened = std::fs::create_dir_all(path).and_then(|()| Dir::open_ambient_dir(path, ambient_authority()));
+        let folder = opened.map_err(|error| Failure::Usage(format!("--cache {}: {error}", path.display())))?;
+        config = config.with_cache(folder);
+    }
+    let engine = Engine::new(config).map_err(|error| Failure::Usage(error.to_string()))?;
+    let opened = Modules::open(&arguments.modules, engine, Arc::clone(operator), Arc::clone(metrics));
+    opened.map_err(|error| {
+        Failure::Usage(format!("--modules {}: {error}; name a folder of packages", arguments.modules.display()))
+    })
+}
+
+async fn serve(
+    parts: &mut Parts,
+    arguments: &Run,
+    operator: &Arc<Operator>,
+    modules: &Arc<Modules>,
+    metrics: &Arc<Metrics>,
+) -> Result<(), Failure> {
+    let alive: Answer = Arc::new(|| verdict(Vec::new()));
+    let ready: Answer = {
+        let (operator, modules, stop) = (Arc::clone(operator), Arc::clone(modules), parts.stop.clone());
+        Arc::new(move || verdict(unready(&operator, &modules, *stop.borrow())))
+    };
+    let counted: Answer = {
+        let (operator, metrics) = (Arc::clone(operator), Arc::clone(metrics));
+        Arc::new(move || (true, metrics.text(operator.store().len())))
+    };
+    let health = vec![("/healthz", Arc::clone(&alive)), ("/livez", alive), ("/readyz", ready)];
+    for (what, address, paths) in [
+        ("health", arguments.health_probe_bind_address, health),
+        ("metrics", arguments.metrics_bind_address, vec![("/metrics", counted)]),
+    ] {
+        let busy =
+            |error| Failure::Usage(format!("{what} cannot be served on {address}: {error}; choose another address"));
+        let server = Server::bind(address, paths).await.map_err(busy)?;
+        info!(what, address = %server.address().map_err(busy)?, "serves");
+        let stop = parts.stop.clone();
+        parts.add(what, async move {
+            if let Err(error) = server.run(stop).await {
+                warn!(what, %error, "no longer served");
+            }
+        });
+    }
+    Ok(())
+}
+
+/// What keeps this replica from being ready, one line each.
+fn unready(operator: &Operator, modules: &Modules, stopping: bool) -> Vec<String> {
+    if stopping {
+        return vec!["it stops".to_owned()];
+    }
+    let mut lines = operator.missing();
+    if operator.is_idle() {
+        lines.extend(modules.refused());
+        lines.push("no module serves".to_owned());
+    }
+    lines
+}
+
+/// The host's name and this process: unlike any other replica's.
+fn own_name() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}

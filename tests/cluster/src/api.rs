@@ -1,0 +1,224 @@
+//! The ring without nodes: etcd, API server, controller manager.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Error, keys::Authority, process::Process, tools};
+
+/// How long the ring may take to become ready.
+const READY: Duration = Duration::from_secs(90);
+
+/// Every request that changes something, one JSON line each: tests count writes with it.
+const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+    {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]}, {"level": "None"}]}"#;
+
+/// Whoever talks to the API server.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The user's name, which the audit log shows.
+    pub user: String,
+    /// Its groups; `system:masters` may do everything.
+    pub groups: Vec<String>,
+}
+
+impl Identity {
+    /// Somebody who may do everything.
+    pub fn admin(user: &str) -> Self {
+        Self { user: user.to_owned(), groups: vec!["system:masters".to_owned()] }
+    }
+
+    /// Somebody who may do what roles allow.
+    pub fn user(user: &str) -> Self {
+        Self { user: user.to_owned(), groups: Vec::new() }
+    }
+}
+
+/// A running API server with what belongs to it. Everything goes when this is dropped.
+pub struct ApiRing {
+    // Before the folder: processes end before their files go.
+    processes: Vec<Process>,
+    folder: TempDir,
+    authority: Authority,
+    port: u16,
+}
+
+impl ApiRing {
+    /// Starts everything and waits until the API server is ready. `tell` hears what takes a while.
+    ///
+    /// # Errors
+    /// When a program is missing and cannot be built, or does not become ready.
+    pub async fn start(tell: &mut dyn FnMut(&str)) -> Result<Self, Error> {
+        let folder = TempDir::with_prefix("scone-operator-api-")
+            .map_err(|source| Error::Io { what: "no temporary folder".to_owned(), source })?;
+        // A library may have chosen already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let [etcd, api] = ports()?;
+        let mut ring =
+            Self { processes: Vec::new(), folder, authority: Authority::new("scone-operator-tests")?, port: api };
+        ring.write_keys()?;
+        ring.run(&tools::ETCD, etcd_arguments(ring.path(), etcd), tell)?;
+        ring.run(&tools::KUBE_APISERVER, ring.api_arguments(etcd), tell)?;
+        ring.wait().await?;
+        ring.run(&tools::KUBE_CONTROLLER_MANAGER, ring.controller_arguments(), tell)?;
+        Ok(ring)
+    }
+
+    /// A client of this identity.
+    ///
+    /// # Errors
+    /// When keys or a client cannot be made.
+    pub async fn client(&self, identity: &Identity) -> Result<Client, Error> {
+        let wrong = |error: &dyn std::fmt::Display| Error::Client(error.to_string());
+        let kubeconfig = serde_json::from_value(self.kubeconfig_value(identity)?).map_err(|error| wrong(&error))?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await;
+        Client::try_from(config.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))
+    }
+
+    /// A kubeconfig file of this identity, in the ring's own folder.
+    ///
+    /// # Errors
+    /// When keys cannot be made or the file cannot be written.
+    pub fn kubeconfig(&self, identity: &Identity) -> Result<PathBuf, Error> {
+        let path = self.path().join(format!("{}.kubeconfig", identity.user.replace(['/', ':'], "-")));
+        self.write(&path, &self.kubeconfig_value(identity)?.to_string())?;
+        Ok(path)
+    }
+
+    /// The audit log so far: one event for each request that changed something, or was refused.
+    pub fn audit(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path().join("audit.log")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The folder with logs and keys.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run(&mut self, tool: &tools::Tool, arguments: Vec<String>, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        let program = tool.ensure(tell)?;
+        let process = Process::start(tool.name, &program, &arguments, self.folder.path())?;
+        self.processes.push(process);
+        Ok(())
+    }
+
+    fn write(&self, path: &Path, text: &str) -> Result<(), Error> {
+        fs::write(path, text)
+            .map_err(|source| Error::Io { what: format!("{} cannot be written", path.display()), source })
+    }
+
+    fn write_keys(&self) -> Result<(), Error> {
+        let server = self.authority.server(&["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"])?;
+        let accounts = self.authority.client("service-accounts", &[])?;
+        for (name, text) in [
+            ("ca.crt", &self.authority.certificate),
+            ("ca.key", &self.authority.key),
+            ("server.crt", &server.certificate),
+            ("server.key", &server.key),
+            ("accounts.crt", &accounts.certificate),
+            ("accounts.key", &accounts.key),
+            ("audit.json", &AUDIT.to_owned()),
+        ] {
+            self.write(&self.path().join(name), text)?;
+        }
+        self.kubeconfig(&Identity::admin("system:kube-controller-manager")).map(drop)
+    }
+
+    fn kubeconfig_value(&self, identity: &Identity) -> Result<Value, Error> {
+        let groups: Vec<&str> = identity.groups.iter().map(String::as_str).collect();
+        let pair = self.authority.client(&identity.user, &groups)?;
+        let data = |text: &str| STANDARD.encode(text);
+        Ok(json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "ring",
+            "clusters": [{"name": "ring", "cluster": {
+                "server": format!("https://127.0.0.1:{}", self.port),
+                "certificate-authority-data": data(&self.authority.certificate),
+            }}],
+            "users": [{"name": "user", "user": {
+                "client-certificate-data": data(&pair.certificate), "client-key-data": data(&pair.key),
+            }}],
+            "contexts": [{"name": "ring", "context": {"cluster": "ring", "user": "user"}}],
+        }))
+    }
+
+    fn api_arguments(&self, etcd: u16) -> Vec<String> {
+        let file = |name: &str| self.path().join(name).display().to_string();
+        vec![
+            format!("--etcd-servers=http://127.0.0.1:{etcd}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", self.port),
+            format!("--tls-cert-file={}", file("server.crt")),
+            format!("--tls-private-key-file={}", file("server.key")),
+            format!("--client-ca-file={}", file("ca.crt")),
+            format!("--service-account-key-file={}", file("accounts.crt")),
+            format!("--service-account-signing-key-file={}", file("accounts.key")),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--authorization-mode=RBAC".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+            format!("--audit-policy-file={}", file("audit.json")),
+            format!("--audit-log-path={}", file("audit.log")),
+        ]
+    }
+
+    fn controller_arguments(&self) -> Vec<String> {
+        let file = |name: &str| self.path().join(name).display().to_string();
+        vec![
+            format!("--kubeconfig={}", file("system-kube-controller-manager.kubeconfig")),
+            format!("--service-account-private-key-file={}", file("accounts.key")),
+            format!("--root-ca-file={}", file("ca.crt")),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+        ]
+    }
+
+    async fn wait(&mut self) -> Result<(), Error> {
+        let client = self.client(&Identity::admin("ring")).await?;
+        let started = Instant::now();
+        let mut poll = tokio::time::interval(Duration::from_millis(100));
+        while started.elapsed() < READY {
+            poll.tick().await;
+            self.processes.iter_mut().try_for_each(Process::check)?;
+            let request = http::Request::get("/readyz").body(Vec::new()).map_err(|e| Error::Client(e.to_string()))?;
+            if client.request_text(request).await.is_ok_and(|text| text == "ok") {
+                return Ok(());
+            }
+        }
+        let log = self.processes.iter().map(Process::end_of_log).collect::<Vec<_>>().join("\n");
+        Err(Error::NotReady { what: "the API server", seconds: READY.as_secs(), log })
+    }
+}
+
+fn etcd_arguments(folder: &Path, port: u16) -> Vec<String> {
+    vec![
+        format!("--data-dir={}", folder.join("etcd").display()),
+        format!("--listen-client-urls=http://127.0.0.1:{port}"),
+        format!("--advertise-client-urls=http://127.0.0.1:{port}"),
+        "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
+        // A test's data need not survive the machine.
+        "--unsafe-no-fsync=true".to_owned(),
+    ]
+}
+
+/// Free ports, all held until all are known, so that they differ.
+fn ports() -> Result<[u16; 2], Error> {
+    let none = |source| Error::Io { what: "there is no free port".to_owned(), source };
+    let listen = || TcpListener::bind(("127.0.0.1", 0)).map_err(none);
+    let listeners = [listen()?, listen()?];
+    let mut ports = [0; 2];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr().map_err(none)?.port();
+    }
+    Ok(ports)
+}

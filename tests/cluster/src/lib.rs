@@ -1,0 +1,72 @@
+//! A real Kubernetes on this machine, as ordinary processes: no Docker, no root.
+//!
+//! [`ApiRing`] is etcd, an API server and a controller manager on loopback, with keys and data of its own: enough for custom
+//! resources, server-side apply, webhooks, RBAC, leases, events and finalizers. Nodes are API objects, and pods stay pending
+//! unless a test plays kubelet. Everything ends with the process that made it, also by kill -9.
+
+mod api;
+mod keys;
+mod process;
+pub mod tools;
+
+pub use api::{ApiRing, Identity};
+
+/// Why there is no cluster. Each text ends with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no place for built programs.
+    #[error("there is no folder for built programs; set HOME or SCONE_OPERATOR_CACHE")]
+    NoHome,
+    /// There is no Go.
+    #[error(
+        "{tool} has to be built, and there is no Go; install it (https://go.dev/dl, 1.24 or newer), or set KUBEBUILDER_ASSETS to a \
+         folder with etcd and kube-apiserver"
+    )]
+    NoGo {
+        /// What has to be built.
+        tool: &'static str,
+    },
+    /// A program does not build.
+    #[error("{tool} does not build:\n{said}")]
+    NotBuilt {
+        /// Which program.
+        tool: &'static str,
+        /// What Go said.
+        said: String,
+    },
+    /// A file, folder or process cannot be used.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Keys cannot be made.
+    #[error("keys cannot be made: {why}")]
+    Keys {
+        /// What went wrong.
+        why: String,
+    },
+    /// A program ended.
+    #[error("{program} ended; it said last:\n{log}")]
+    Ended {
+        /// Which program.
+        program: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// It does not become ready.
+    #[error("{what} is not ready after {seconds} s; it said last:\n{log}")]
+    NotReady {
+        /// What.
+        what: &'static str,
+        /// How long it was waited for.
+        seconds: u64,
+        /// The end of its log.
+        log: String,
+    },
+    /// No client can be made.
+    #[error("there is no client: {0}")]
+    Client(String),
+}

@@ -1,0 +1,116 @@
+//! Ring api: the operator, as users start it, against a real API server.
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Stage, soon};
+
+#[tokio::test]
+async fn las_and_sgxplugin_become_what_their_users_asked_for() {
+    let stage = Stage::start().await;
+    stage.create_node("node-1", &json!({"intel.feature.node.kubernetes.io/sgx": "true"})).await;
+    let operator = stage.operator(&[]).await;
+    stage.apply("sgxplugin.yaml").await;
+    stage.apply("las.yaml").await;
+
+    let plugin =
+        soon("the plug-in's DaemonSet", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "sgxplugin")).await;
+    assert_eq!(plugin["metadata"]["ownerReferences"][0]["kind"], "SGXPlugin");
+    soon("the DaemonSet of LAS", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las")).await;
+    let las = soon("a status", || async {
+        let las = stage.get("base.scone.cloud/v1beta1", "las", None, "las").await?;
+        (las["status"]["state"] == "PENDING").then_some(las)
+    })
+    .await;
+    assert_eq!(las["status"]["observedGeneration"], las["metadata"]["generation"]);
+    let managers: Vec<&str> =
+        las["metadata"]["managedFields"].as_array().unwrap().iter().map(|m| m["manager"].as_str().unwrap()).collect();
+    assert!(
+        managers.contains(&"operator.scone.cloud-las") && managers.contains(&"operator.scone.cloud-las-status"),
+        "{managers:?}"
+    );
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_converged_operator_writes_nothing_and_neither_does_one_that_starts_again() {
+    let stage = Stage::start().await;
+    stage.create_node("node-1", &json!({"intel.feature.node.kubernetes.io/sgx": "true"})).await;
+    stage.apply("sgxplugin.yaml").await;
+    stage.apply("las.yaml").await;
+    let operator = stage.operator(&[]).await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
+    operator.stop().await;
+    let before = stage.writes().len();
+    assert!(before > 0, "the audit log is read");
+
+    let again = stage.operator(&[]).await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
+    again.stop().await;
+    let since: Vec<Value> = stage.writes().split_off(before);
+    assert!(since.is_empty(), "a restart in a quiet cluster wrote {since:#?}");
+}
+
+#[tokio::test]
+async fn a_deleted_child_comes_back_and_a_deleted_parent_takes_its_children_along() {
+    let stage = Stage::start().await;
+    stage.create_node("node-1", &json!({"intel.feature.node.kubernetes.io/sgx": "true"})).await;
+    let operator = stage.operator(&[]).await;
+    stage.apply("las.yaml").await;
+    let child = || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las");
+    let first = soon("the DaemonSet", child).await;
+    stage.delete("apps/v1", "daemonsets", Some("scone-system"), "las").await;
+    soon("another DaemonSet", || async {
+        child().await.filter(|now| now["metadata"]["uid"] != first["metadata"]["uid"])
+    })
+    .await;
+    stage.delete("base.scone.cloud/v1beta1", "las", None, "las").await;
+    soon("the end of LAS", || async {
+        let (las, child) = (stage.get("base.scone.cloud/v1beta1", "las", None, "las").await, child().await);
+        (las.is_none() && child.is_none()).then_some(())
+    })
+    .await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_writes_and_the_other_takes_over_at_once() {
+    let stage = Stage::start().await;
+    stage.create_node("node-1", &json!({"intel.feature.node.kubernetes.io/sgx": "true"})).await;
+    let one = stage.operator(&["--leader-elect", "--identity", "one"]).await;
+    soon("the lease of one", || stage.holder("one")).await;
+    let two = stage.operator(&["--leader-elect", "--identity", "two"]).await;
+    stage.apply("las.yaml").await;
+    soon("the DaemonSet", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las")).await;
+    one.stop().await;
+    soon("the lease of two", || stage.holder("two")).await;
+    stage.delete("apps/v1", "daemonsets", Some("scone-system"), "las").await;
+    soon("the DaemonSet of the second replica", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las"))
+        .await;
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn a_module_is_swapped_by_its_file_and_a_bad_file_changes_nothing() {
+    let stage = Stage::start().await;
+    stage.create_node("node-1", &json!({"intel.feature.node.kubernetes.io/sgx": "true"})).await;
+    let operator = stage.operator(&[]).await;
+    stage.apply("las.yaml").await;
+    soon("the DaemonSet", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las")).await;
+    assert!(stage.get("v1", "configmaps", Some("scone-system"), "las-about").await.is_none());
+
+    stage.module("las", b"no module at all");
+    soon("the refusal", || async {
+        operator.metrics().await.contains("outcome=\"refused\",reason=\"NotWasm\"").then_some(())
+    })
+    .await;
+    stage.delete("apps/v1", "daemonsets", Some("scone-system"), "las").await;
+    soon("the version before, at work", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las")).await;
+
+    stage.module("las", &support::package("las-next"));
+    soon("what only the next version makes", || stage.get("v1", "configmaps", Some("scone-system"), "las-about")).await;
+    operator.stop().await;
+}
