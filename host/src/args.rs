@@ -38,9 +38,10 @@ pub(crate) struct Run {
     /// file is swapped in, and a bad one leaves the version before it serving.
     #[arg(long, env = "SCONE_OPERATOR_MODULES", default_value = "/modules")]
     pub(crate) modules: PathBuf,
-    /// The operator's own namespace: its lease, and the default place of what modules make.
-    #[arg(long, env = "SCONE_OPERATOR_NAMESPACE", default_value = "scone-system")]
-    pub(crate) namespace: String,
+    /// The operator's own namespace: its lease, and the default place of what modules make. Without one, that of the kubeconfig's
+    /// context or of the pod.
+    #[arg(long, env = "SCONE_OPERATOR_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
     /// Folder for compiled modules; without one, each start compiles anew. It must be private to this user.
     #[arg(long, env = "SCONE_OPERATOR_CACHE")]
     pub(crate) cache: Option<PathBuf>,

@@ -38,6 +38,7 @@ impl Clock for SystemClock {
 /// Runs until a signal, or until something ends that should not.
 pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
     let (watching, client) = clients().await?;
+    let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let store = Arc::new(Store::default());
     let served =
         versions(&client).await.map_err(|why| Failure::Cluster(format!("{why}; check address and credentials")))?;
@@ -51,7 +52,7 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
         store: Arc::clone(&store),
         outside: Arc::new(Beyond::new(client.clone(), store, Arc::clone(&clock), wake)),
         clock,
-        namespace: arguments.namespace.clone(),
+        namespace: namespace.clone(),
         witness: Arc::clone(&metrics) as Arc<dyn operator_controller::Witness>,
     };
     let (leading, leads) = watch::channel(!arguments.leader_elect);
@@ -72,7 +73,7 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
     let (lease_stopping, lease_stop) = watch::channel(false);
     let lease = arguments.leader_elect.then(|| {
         let identity = arguments.identity.clone().unwrap_or_else(own_name);
-        let lease = Lease::new(client, &arguments.namespace, &arguments.lease_name, &identity);
+        let lease = Lease::new(client, &namespace, &arguments.lease_name, &identity);
         tokio::spawn(async move { lease.hold(&leading, lease_stop).await })
     });
     let outcome = supervise(tasks, &operator, parts, stopping, lease.as_ref()).await;

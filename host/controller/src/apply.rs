@@ -6,7 +6,7 @@ use operator_core::{
 };
 use tracing::{info, warn};
 
-use crate::{Context, Error, api::Api};
+use crate::{Cache, Context, Error, api::Api};
 
 /// What was written, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,18 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ve
         wrote(&plan.parent, "release");
     }
     Ok(written)
+}
+
+/// Deletes exactly this object, as an action of a module wants it; gone already is fine.
+pub(crate) async fn remove(
+    client: &kube::Client,
+    cache: &dyn Cache,
+    identity: &ObjectRef,
+    uid: &str,
+) -> Result<(), Error> {
+    Api::new(client, cache).delete(identity, Some(uid)).await?;
+    info!(verb = "delete", object = %identity, "acted");
+    Ok(())
 }
 
 /// Whether the cache confirms that all members are gone: a finalizer that goes too early leaves orphans.

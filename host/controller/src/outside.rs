@@ -6,11 +6,12 @@ use std::{
     time::Duration,
 };
 
-use kube::{Api, Client, api::LogParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, Resource, api::LogParams, core::Request};
 use operator_core::{Action, BoxFuture, Deed, Finding, ObjectRef, PodLogQuery, Query, QueryFailure, Question};
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 
-use crate::{Cache, Clock, Outside, Store, api::Api as Requests};
+use crate::{Cache, Clock, Outside, Store, apply};
 
 /// At most so much of a log is read, in bytes.
 const LOG_LIMIT: i64 = 1024 * 1024;
@@ -95,13 +96,20 @@ impl Inner {
     }
 
     async fn log(&self, query: &PodLogQuery) -> Result<Finding, QueryFailure> {
-        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), &query.namespace);
+        // Both become parts of a path.
+        for name in [&query.namespace, &query.pod] {
+            if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)) {
+                return Err(QueryFailure::Failed(format!("{name:?} is no name of a Kubernetes object")));
+            }
+        }
         let params = LogParams {
             container: Some(query.container.clone()),
             limit_bytes: Some(LOG_LIMIT),
             ..LogParams::default()
         };
-        let text = pods.logs(&query.pod, &params).await.map_err(|error| failure(query, error))?;
+        let request = Request::new(Pod::url_path(&(), Some(&query.namespace))).logs(&query.pod, &params);
+        let request = request.map_err(|error| QueryFailure::Failed(error.to_string()))?;
+        let text = self.client.request_text(request).await.map_err(|error| failure(query, error))?;
         let lines = text.lines().filter(|line| line.contains(&query.contains)).map(str::to_owned);
         Ok(Finding::Lines(lines.take(query.limit as usize).collect()))
     }
@@ -110,8 +118,7 @@ impl Inner {
         match &action.deed {
             Deed::Delete { identity, uid } => {
                 let existed = self.store.get(identity).is_some();
-                let requests = Requests::new(&self.client, &*self.store);
-                let deleted = requests.delete(identity, Some(uid)).await;
+                let deleted = apply::remove(&self.client, &*self.store, identity, uid).await;
                 deleted.map(|()| Finding::Deleted(existed)).map_err(|error| QueryFailure::Failed(error.to_string()))
             }
             Deed::Http(_) => Err(QueryFailure::Failed("this host does not send HTTP requests".into())),

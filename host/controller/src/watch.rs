@@ -108,7 +108,7 @@ impl Task {
     }
 }
 
-/// What the server calls this kind. Asked, never guessed: the plural of `LAS` is `las`.
+/// What the server calls this kind. Asked, never guessed: plurals do not follow one rule.
 pub(crate) async fn resource(client: &Client, store: &Store, kind: &Kind) -> Result<ApiResource, String> {
     let (api_version, name) = kind;
     let list = if api_version.contains('/') {

@@ -79,7 +79,8 @@ enum Command {
     ///   engine     modules in the sandbox, the misbehaving ones above all
     ///   operator   reconcile, simulator, command line
     ///   scenarios  scripts on the embedded cluster with golden transcripts
-    ///   api, node  against a real Kubernetes (not built yet: skipped, and said so)
+    ///   api        the operator against a real API server; its programs are built the first time
+    ///   node       pods on a real node (not built yet: skipped, and said so)
     #[command(verbatim_doc_comment)]
     Test(test::Arguments),
     /// Runs the benchmarks, each against its yardstick, in a release build.

@@ -62,12 +62,13 @@ pub(crate) fn make(workspace: &Workspace, arguments: &Arguments) -> Result<(), F
 }
 
 /// Where tests and benchmarks find what was built.
-pub(crate) fn environment(workspace: &Workspace, profile: &str) -> [(&'static str, PathBuf); 4] {
+pub(crate) fn environment(workspace: &Workspace, profile: &str) -> [(&'static str, PathBuf); 5] {
     [
         ("SCONE_OPERATOR_MODULES", workspace.modules()),
         ("SCONE_OPERATOR_FIXTURES", workspace.fixtures()),
         ("SCONE_OPERATOR_MODCTL", workspace.program("debug", "modctl")),
         ("SCONE_OPERATOR_COMPILER", workspace.program(profile, "operator-compiler")),
+        ("SCONE_OPERATOR_PROGRAM", workspace.program(profile, "scone-operator")),
     ]
 }
 

@@ -52,12 +52,17 @@ impl Ring {
 
     /// Whether its tests exist.
     pub(crate) fn exists(self) -> bool {
-        !matches!(self, Self::Api | Self::Node)
+        !matches!(self, Self::Node)
     }
 
     /// Whether its tests load built modules.
     pub(crate) fn needs_modules(self) -> bool {
         !matches!(self, Self::Pure)
+    }
+
+    /// Whether its tests need a real Kubernetes.
+    pub(crate) fn needs_cluster(self) -> bool {
+        matches!(self, Self::Api | Self::Node)
     }
 
     /// The ring of a test program: the folder of its package within the checkout, and the name of its target.
@@ -68,6 +73,12 @@ impl Ring {
             ("wit" | "guests", _) | ("host", Some("core" | "package" | "xtask")) => Some(Self::Pure),
             ("host", Some("engine")) | ("tests", Some("fixtures" | "bench")) => Some(Self::Engine),
             ("host", Some("controller" | "simulator" | "modctl")) => Some(Self::Operator),
+            ("host", None) => Some(Self::Pure),
+            ("tests", Some("cluster")) => match target {
+                "cluster" | "chart" => Some(Self::Pure),
+                "node" => Some(Self::Node),
+                _ => Some(Self::Api),
+            },
             ("tests", None) => match target {
                 "architecture" | "operator_tests" => Some(Self::Pure),
                 "engine" | "memory" => Some(Self::Engine),
@@ -96,6 +107,13 @@ mod tests {
     fn a_new_folder_under_host_has_to_be_given_a_ring() {
         assert_eq!(Ring::of(Path::new("host/core"), "operator_core"), Some(Ring::Pure));
         assert_eq!(Ring::of(Path::new("host/new"), "new"), None);
+    }
+
+    #[test]
+    fn test_programs_that_start_a_cluster_have_the_ring_of_what_they_start() {
+        let of = |target| Ring::of(Path::new("tests/cluster"), target);
+        assert_eq!((of("api"), of("webhook")), (Some(Ring::Api), Some(Ring::Api)));
+        assert_eq!((of("node"), of("cluster")), (Some(Ring::Node), Some(Ring::Pure)));
     }
 
     #[test]

@@ -90,6 +90,9 @@ fn run(workspace: &Workspace, ring: Ring, programs: &[Program]) -> Result<Tally,
     if !ring.exists() {
         tally.skipped.push("come with the real cluster (not built yet)".to_owned());
     }
+    let obstacle = if ring.needs_cluster() && !programs.is_empty() { prepare(workspace, ring)? } else { None };
+    let programs = if obstacle.is_some() { &[] } else { programs };
+    tally.skipped.extend(obstacle);
     for program in programs {
         let name = format!("{} {}", program.folder.display(), program.target);
         let mut command = Command::new(&program.executable);
@@ -99,6 +102,10 @@ fn run(workspace: &Workspace, ring: Ring, programs: &[Program]) -> Result<Tally,
             .env("CARGO_MANIFEST_DIR", &folder)
             .env("CARGO_TARGET_DIR", &workspace.target)
             .envs(modules::environment(workspace, "debug"));
+        if ring.needs_cluster() {
+            // Each test has a cluster of its own; side by side they starve each other.
+            command.arg("--test-threads=1");
+        }
         tally.add(execute(&name, &mut command)?);
     }
     if ring == Ring::Pure {
@@ -111,6 +118,17 @@ fn run(workspace: &Workspace, ring: Ring, programs: &[Program]) -> Result<Tally,
     }
     progress::result(&format!("{}: {} in {}", ring.name(), tally.line(), progress::seconds(started.elapsed())));
     Ok(tally)
+}
+
+/// Brings the programs of a real cluster; gives why the ring cannot run on this machine, if so.
+fn prepare(workspace: &Workspace, ring: Ring) -> Result<Option<String>, Failure> {
+    let mut command = Command::new(workspace.program("debug", "cluster"));
+    command.args(["prepare", "--ring", ring.name()]).current_dir(&workspace.root);
+    // Progress is shown as it comes; the reason is what it answers.
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| cargo::start_failure("preparing the cluster", &command, &error))?;
+    let why = String::from_utf8_lossy(&output.stdout).trim().replace('\n', " ");
+    Ok((!output.status.success()).then_some(why))
 }
 
 /// Runs one test program; shows its output only when something failed.

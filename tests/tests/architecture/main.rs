@@ -54,7 +54,8 @@ fn i2_wasmtime_is_named_in_the_engine_only() {
 #[test]
 fn i3_only_the_writers_write_to_the_api_server() {
     none("I3: writes in api, apply, report, lease", SOURCES.iter().flat_map(writes::outside_of_writers));
-    none("I3: clients", dependencies::clients(&METADATA, &["operator-controller", "operator-simulator"]));
+    let clients = ["operator-controller", "operator-simulator", "operator-webhook", "scone-operator"];
+    none("I3: clients", dependencies::clients(&METADATA, &clients));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::sources::{Source, has_word};
 const WRITERS: [&str; 4] = ["api", "apply", "report", "lease"];
 
 /// The crates that hold a client of a real API server. The simulator is the server.
-const CRATES: [&str; 2] = ["host/controller", "host/webhook"];
+const CRATES: [&str; 3] = ["host/controller", "host/webhook", "host"];
 
 /// What a write looks like, with kube's types or with plain requests.
 const WRITES: [&str; 15] = [

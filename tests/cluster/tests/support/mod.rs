@@ -89,6 +89,8 @@ impl Stage {
         let mut child = Command::new(variable("SCONE_OPERATOR_PROGRAM"))
             .args([
                 "run",
+                "--namespace",
+                "scone-system",
                 "--metrics-bind-address",
                 "127.0.0.1:0",
                 "--health-probe-bind-address",
