@@ -20,7 +20,7 @@ use prometheus_client::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
     module: String,
-    /// `done`, `waiting`, `stalled`, `failed`.
+    /// `done`, `waiting`, `stalled`, `failed`; `spared` when everything was as before and the module was not called.
     outcome: &'static str,
     /// Why, for the last two; `host/REASONS.md` lists them.
     reason: &'static str,
@@ -148,6 +148,7 @@ impl Witness for Metrics {
     fn reconciled(&self, module: &str, parent: &ObjectRef, result: &Result<Outcome, Error>, took: Duration) {
         let (outcome, reason) = match result {
             Ok(outcome) => match &outcome.progress {
+                _ if outcome.spared => ("spared", ""),
                 Progress::Done => ("done", ""),
                 Progress::Waiting(_) => ("waiting", ""),
                 Progress::Stalled { reason, .. } => ("stalled", *reason),
@@ -160,7 +161,7 @@ impl Witness for Metrics {
         if let Ok(outcome) = result {
             let writes = outcome.written.len() + usize::from(outcome.reported) + outcome.events.len();
             self.writes.get_or_create(&of).inc_by(writes as u64);
-            if outcome.plan.is_some() {
+            if outcome.plan.is_some() || outcome.spared {
                 let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
                 samples.insert(parent.clone(), outcome.samples.clone());
             }

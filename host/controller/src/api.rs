@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use operator_core::{Document, ObjectRef};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{Cache, Error};
 
@@ -42,7 +43,8 @@ impl<'a> Api<'a> {
     ) -> Result<(), Error> {
         let query = format!("fieldManager={manager}&force=true");
         let path = self.path(identity, Some(&identity.name), subresource, &query)?;
-        self.send("apply", identity, Method::PATCH, path, "application/apply-patch+yaml", document.to_bytes()).await
+        let body = document.to_bytes();
+        self.send("apply", identity, Method::PATCH, path, "application/apply-patch+yaml", body).await.map(drop)
     }
 
     /// Deletes exactly this object; gone already is fine.
@@ -57,7 +59,7 @@ impl<'a> Api<'a> {
             Err(error) if error.is_not_found() => Ok(()),
             // Another object of this name was made meanwhile: not the one that was to go.
             Err(Error::Refused { code: 409, .. }) => Ok(()),
-            other => other,
+            other => other.map(drop),
         }
     }
 
@@ -66,8 +68,27 @@ impl<'a> Api<'a> {
         let path = self.path(identity, None, None, &format!("fieldManager={manager}"))?;
         match self.send("create", identity, Method::POST, path, "application/json", document.to_bytes()).await {
             Err(Error::Refused { code: 409, .. }) => Ok(()),
-            other => other,
+            other => other.map(drop),
         }
+    }
+
+    /// The object as it is now, for the rare decision that the cache cannot carry.
+    pub(crate) async fn get(&self, identity: &ObjectRef) -> Result<Value, Error> {
+        let path = self.path(identity, Some(&identity.name), None, "")?;
+        let body = self.send("get", identity, Method::GET, path, "application/json", Bytes::new()).await?;
+        let unreadable = |source| Error::Unreachable { verb: "get", identity: identity.clone(), source };
+        serde_json::from_slice(&body).map_err(|source| unreadable(source.into()))
+    }
+
+    /// Replaces the object's field claims, provided that nobody has changed the object meanwhile.
+    pub(crate) async fn claim(&self, identity: &ObjectRef, version: &str, claims: &Value) -> Result<(), Error> {
+        let path = self.path(identity, Some(&identity.name), None, "")?;
+        let patch = serde_json::json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "replace", "path": "/metadata/managedFields", "value": claims},
+        ]);
+        let body = Document::from_value(&patch).to_bytes();
+        self.send("claim", identity, Method::PATCH, path, "application/json-patch+json", body).await.map(drop)
     }
 
     fn path(
@@ -104,16 +125,17 @@ impl<'a> Api<'a> {
         path: String,
         content_type: &str,
         body: Bytes,
-    ) -> Result<(), Error> {
+    ) -> Result<Bytes, Error> {
         let unreachable = |source| Error::Unreachable { verb, identity: identity.clone(), source };
         let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, content_type);
         let request = request.body(Body::from(body.to_vec())).map_err(|e| unreachable(e.into()))?;
         let response = self.client.send(request).await.map_err(|e| unreachable(e.into()))?;
         let (head, body) = response.into_parts();
-        if head.status.is_success() {
-            return Ok(());
-        }
+        // Read also when nobody wants it: a connection whose answer is not read to its end is not used again.
         let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(unreachable)?.to_bytes();
+        if head.status.is_success() {
+            return Ok(body);
+        }
         // An answer that is no Status (a proxy's page) may hold anything: its text is not shown.
         let status: Status = serde_json::from_slice(&body).unwrap_or_default();
         Err(Error::Refused {

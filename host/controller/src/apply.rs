@@ -1,9 +1,10 @@
 //! Carries out a plan. With `report`, the only place that writes to the API server (invariant I3).
 
 use operator_core::{
-    ObjectRef, Plan,
+    ObjectRef, Plan, adoption,
     plan::{self, PartialVerb, Step, Verb},
 };
+use serde_json::Value;
 use tracing::{info, warn};
 
 use crate::{Cache, Context, Error, api::Api};
@@ -13,16 +14,24 @@ use crate::{Cache, Context, Error, api::Api};
 pub struct Written {
     /// Which object.
     pub identity: ObjectRef,
-    /// What was done: `create`, `update`, `adopt`, `recreate`, `prune`, `set`, `withdraw`, `record`, `release`.
+    /// What was done: `claim`, `create`, `update`, `adopt`, `recreate`, `prune`, `set`, `withdraw`, `record`, `release`.
     pub verb: &'static str,
+}
+
+/// What carrying out a plan came to.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) written: Vec<Written>,
+    /// Objects that were not written, since others keep undoing it: what to tell, and the seconds to wait.
+    pub(crate) contended: Vec<(String, u32)>,
 }
 
 /// Carries out a plan: the inventory is on record before the first object is made, stages come in order, pruning is last, and
 /// the finalizer goes only when everything to prune is gone.
-pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Vec<Written>, Error> {
+pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Applied, Error> {
     let api = Api::new(&ctx.client, &*ctx.cache);
     let manager = plan::manager(module);
-    let mut written = Vec::new();
+    let (mut written, mut contended) = (Vec::new(), Vec::new());
     let mut wrote = |identity: &ObjectRef, verb: &'static str| {
         info!(module, verb, object = %identity, "wrote");
         written.push(Written { identity: identity.clone(), verb });
@@ -32,6 +41,13 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ve
         wrote(&plan.parent, "record");
     }
     for step in plan.steps.iter().filter(|step| step.verb.writes()) {
+        if let Some(trouble) = held(ctx, &api, &manager, step).await? {
+            contended.push(trouble);
+            continue;
+        }
+        if step.verb == Verb::Adopt && claim(&api, &manager, &step.identity).await? {
+            wrote(&step.identity, "claim");
+        }
         let verb = write(&api, &manager, step).await?;
         wrote(&step.identity, verb);
     }
@@ -56,7 +72,38 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ve
         api.apply(&plan.parent, None, &manager, release).await?;
         wrote(&plan.parent, "release");
     }
-    Ok(written)
+    Ok(Applied { written, contended })
+}
+
+/// Whether an object has to wait because somebody keeps undoing what is written to it, and who.
+async fn held(ctx: &Context, api: &Api<'_>, manager: &str, step: &Step) -> Result<Option<(String, u32)>, Error> {
+    let Some(document) = step.document.as_ref().filter(|_| step.verb == Verb::Update) else { return Ok(None) };
+    let Some(held) = ctx.contention.hold(&step.identity, document, ctx.clock.now()) else { return Ok(None) };
+    let identity = &step.identity;
+    let fields: Vec<&str> = step.changes.iter().take(3).map(|change| change.path.as_str()).collect();
+    let text = if held.alternates {
+        format!("{identity} is written again and again because the module's answers alternate in {}", fields.join(", "))
+    } else {
+        let rival = match api.get(identity).await {
+            Ok(object) => adoption::other_managers(&object, manager).into_iter().next(),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let rival = rival.unwrap_or_else(|| "somebody without a field manager".to_owned());
+        format!("{manager} and {rival} both write {} of {identity}; stop one of them", fields.join(", "))
+    };
+    Ok(Some((format!("{text}; it is written at most once a minute"), held.wait)))
+}
+
+/// Makes the claims of an adopted object's makers ours, so that what is not wanted goes.
+async fn claim(api: &Api<'_>, manager: &str, identity: &ObjectRef) -> Result<bool, Error> {
+    let object = match api.get(identity).await {
+        Err(error) if error.is_not_found() => return Ok(false),
+        other => other?,
+    };
+    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
+    let Some(claims) = adoption::united_claims(&object, manager) else { return Ok(false) };
+    api.claim(identity, version, &claims).await.map(|()| true)
 }
 
 /// Deletes exactly this object, as an action of a module wants it; gone already is fine.

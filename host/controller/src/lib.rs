@@ -7,6 +7,7 @@
 
 mod api;
 mod apply;
+mod contention;
 mod error;
 mod lease;
 mod observe;
@@ -17,6 +18,7 @@ mod queue;
 mod raw;
 mod reconcile;
 mod report;
+mod settled;
 mod store;
 mod unit;
 mod watch;

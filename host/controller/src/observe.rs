@@ -20,6 +20,8 @@ pub(crate) struct Observation {
     /// The parent's `spec.namespace`, or else the operator's own.
     pub(crate) target: String,
     pub(crate) finalizing: bool,
+    /// The time that the module may know, if any: Unix seconds, cut to what its manifest asks for.
+    pub(crate) now: Option<i64>,
 }
 
 /// Reads the parent and what belongs to it; none when the parent does not exist (any more).
@@ -41,7 +43,11 @@ pub(crate) fn observe(ctx: &Context, manifest: &Manifest, parent: &ObjectRef) ->
     members.dedup_by(|a, b| a.identity == b.identity);
     let finalizing = identity.metadata.deletion_timestamp.is_some();
     let held = held(cache, manifest, parent);
-    Ok(Some(Observation { parent: identity, document, members, held, target, finalizing }))
+    let now = manifest.now_granularity.map(|granularity| {
+        let now = ctx.clock.now();
+        now - now.rem_euclid(i64::from(granularity.max(1)))
+    });
+    Ok(Some(Observation { parent: identity, document, members, held, target, finalizing, now }))
 }
 
 /// Nothing is decided while a cache is incomplete: what is not seen would be made twice, or pruned.
@@ -75,29 +81,10 @@ fn target(document: &Document) -> Option<String> {
 
 /// The objects on which this parent holds fields, told by the field manager.
 fn held(cache: &dyn Cache, manifest: &Manifest, parent: &ObjectRef) -> Vec<Observed> {
-    #[derive(Deserialize)]
-    struct Object {
-        metadata: Metadata,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        #[serde(default)]
-        managed_fields: Vec<Manager>,
-    }
-    #[derive(Deserialize)]
-    struct Manager {
-        #[serde(default)]
-        manager: String,
-    }
     let manager = plan::partial_manager(&manifest.name, parent);
-    let holds = |observed: &Observed| {
-        let object: Result<Object, _> = serde_json::from_slice(observed.document.bytes());
-        object.is_ok_and(|object| object.metadata.managed_fields.iter().any(|entry| entry.manager == manager))
-    };
     let mut kinds: Vec<_> = manifest.grants.partials.iter().map(|rule| (&rule.api_version, &rule.kind)).collect();
     kinds.dedup();
-    kinds.into_iter().flat_map(|(api_version, kind)| cache.list(api_version, kind, None, &[])).filter(holds).collect()
+    kinds.into_iter().flat_map(|(api_version, kind)| cache.held_by(api_version, kind, &manager)).collect()
 }
 
 impl Observation {
@@ -107,11 +94,7 @@ impl Observation {
     }
 
     /// The snapshot that the module sees.
-    pub(crate) fn snapshot(&self, ctx: &Context, manifest: &Manifest, answers: Vec<Answer>) -> Snapshot {
-        let now = manifest.now_granularity.map(|granularity| {
-            let now = ctx.clock.now();
-            now - now.rem_euclid(i64::from(granularity.max(1)))
-        });
+    pub(crate) fn snapshot(&self, ctx: &Context, answers: Vec<Answer>) -> Snapshot {
         Snapshot {
             parent: self.document.clone(),
             children: self.members.clone(),
@@ -119,7 +102,7 @@ impl Observation {
             settings: ctx.settings.clone(),
             finalizing: self.finalizing,
             api_versions: ctx.cache.api_versions(),
-            now,
+            now: self.now,
         }
     }
 }
@@ -156,11 +139,15 @@ fn find(cache: &dyn Cache, query: &ObjectQuery) -> Result<Finding, QueryFailure>
     Ok(Finding::Objects(found))
 }
 
+/// The objects that an answer names.
+pub(crate) fn named(desired: &Desired) -> impl Iterator<Item = &ObjectRef> {
+    let children = desired.children.iter().map(|child| &child.identity);
+    children.chain(desired.partials.iter().map(|partial| &partial.identity))
+}
+
 /// The objects that an answer names, as far as they exist.
 pub(crate) fn existing(cache: &dyn Cache, desired: &Desired) -> BTreeMap<ObjectRef, Document> {
-    let children = desired.children.iter().map(|child| &child.identity);
-    let partials = desired.partials.iter().map(|partial| &partial.identity);
-    children.chain(partials).filter_map(|identity| Some((identity.clone(), cache.get(identity)?))).collect()
+    named(desired).filter_map(|identity| Some((identity.clone(), cache.get(identity)?))).collect()
 }
 
 /// The parent as a tree, for its status.

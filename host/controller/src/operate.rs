@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Reconciles of one module at a time.
-const WORKERS: usize = 4;
+const WORKERS: usize = 16;
 /// Everything is looked at again after so long, in case a change was missed.
 const RESYNC: Duration = Duration::from_secs(600);
 /// One reconcile may take so long, whatever the API server does.
@@ -215,8 +215,8 @@ impl Operator {
             }
             Ok(outcome) => match outcome.progress {
                 // The same input would stall again; a change brings it back.
-                Progress::Stalled { .. } => queue.stalled(parent),
-                Progress::Done | Progress::Waiting(_) => {
+                Progress::Stalled { .. } if outcome.requeue.is_none() => queue.stalled(parent),
+                Progress::Done | Progress::Waiting(_) | Progress::Stalled { .. } => {
                     queue.done(parent, outcome.requeue.map(|seconds| Duration::from_secs(seconds.into())));
                 }
             },

@@ -16,6 +16,9 @@ pub trait Cache: Send + Sync {
         labels: &[(String, String)],
     ) -> Vec<Observed>;
 
+    /// All objects of a kind on which this field manager holds fields, in canonical order.
+    fn held_by(&self, api_version: &str, kind: &str, manager: &str) -> Vec<Observed>;
+
     /// Whether the first list of this kind is complete. Nothing is reconciled, and nothing pruned, before.
     fn synced(&self, api_version: &str, kind: &str) -> bool;
 

@@ -1,5 +1,6 @@
-//! Objects from a watch as the bytes that the server sent. Of each, only the metadata that the watch needs is read, so an object
-//! that no module could understand still arrives, and hurts nobody but its own parent.
+//! Objects from a watch as the bytes that the server sent, but for the field claims of others, which nothing here reads and which are
+//! often half of an object. Only the metadata that the watch needs is read, so an object that no module could understand still
+//! arrives, and hurts nobody but its own parent.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -7,7 +8,7 @@ use kube::{
     Resource,
     core::{ApiResource, ObjectMeta},
 };
-use operator_core::{Document, ObjectRef};
+use operator_core::{Document, ObjectRef, plan};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::value::RawValue;
 
@@ -19,6 +20,8 @@ pub(crate) struct Raw {
     metadata: ObjectMeta,
     /// Whether it says its kind itself: items of lists of built-in kinds do not.
     typed: bool,
+    /// This operator's field managers on it.
+    managers: Vec<String>,
     text: Box<str>,
 }
 
@@ -27,17 +30,26 @@ pub(crate) struct Raw {
 struct Head<'a> {
     #[serde(borrow)]
     api_version: Option<Cow<'a, str>>,
-    metadata: Metadata,
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+struct Metadata<'a> {
     name: String,
     namespace: Option<String>,
     resource_version: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
+    #[serde(borrow)]
+    managed_fields: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Claim<'a> {
+    #[serde(borrow, default)]
+    manager: Cow<'a, str>,
 }
 
 /// Labels that are `null` are none.
@@ -51,11 +63,31 @@ impl<'de> Deserialize<'de> for Raw {
         // The server itself needs these fields: without them this is no object of any kind.
         let head: Head<'_> = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
         let typed = head.api_version.is_some();
-        let Metadata { name, namespace, resource_version, labels } = head.metadata;
+        let Metadata { name, namespace, resource_version, labels, managed_fields } = head.metadata;
+        let cut = managed_fields.and_then(|claims| without_foreign(raw.get(), claims));
         let metadata =
             ObjectMeta { name: Some(name), namespace, resource_version, labels: Some(labels), ..ObjectMeta::default() };
-        Ok(Self { metadata, typed, text: raw.into() })
+        let (text, managers) = cut.map_or_else(|| (raw.into(), Vec::new()), |(text, managers)| (text.into(), managers));
+        Ok(Self { metadata, typed, managers, text })
     }
+}
+
+/// The object with only this operator's claims, and whose they are. Claims that make no sense stay as they are.
+fn without_foreign(object: &str, claims: &RawValue) -> Option<(String, Vec<String>)> {
+    let entries: Vec<&RawValue> = serde_json::from_str(claims.get()).ok()?;
+    let (mut kept, mut managers) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let claim: Claim<'_> = serde_json::from_str(entry.get()).ok()?;
+        if claim.manager.starts_with(plan::MANAGERS) {
+            kept.push(entry.get());
+            managers.push(claim.manager.into_owned());
+        }
+    }
+    // Both are slices of one text.
+    let at = claims.get().as_ptr().addr().checked_sub(object.as_ptr().addr())?;
+    let (before, after) = (object.get(..at)?, object.get(at + claims.get().len()..)?);
+    managers.dedup();
+    Some((format!("{before}[{}]{after}", kept.join(",")), managers))
 }
 
 impl std::fmt::Debug for Raw {
@@ -67,7 +99,7 @@ impl std::fmt::Debug for Raw {
 impl Raw {
     /// The object as the store keeps it.
     pub(crate) fn seen(self, api_version: &str, kind: &str) -> Seen {
-        let Self { metadata, typed, text } = self;
+        let Self { metadata, typed, managers, text } = self;
         let identity = ObjectRef {
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
@@ -75,7 +107,8 @@ impl Raw {
             name: metadata.name.unwrap_or_default(),
         };
         let text = if typed { text.into_string() } else { with_type(&text, api_version, kind) };
-        Seen { identity, labels: metadata.labels.unwrap_or_default(), document: Document::new(text.into_bytes()) }
+        let (labels, document) = (metadata.labels.unwrap_or_default(), Document::new(text.into_bytes()));
+        Seen { identity, labels, managers, document }
     }
 }
 
@@ -142,6 +175,21 @@ mod tests {
         let expected =
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": null}, "data": {}});
         assert_eq!(seen.document.to_value().unwrap(), expected);
+    }
+
+    #[test]
+    fn of_field_claims_only_our_own_are_kept() {
+        let claim = |manager: &str| format!(r#"{{"manager":"{manager}","fieldsV1":{{"f:data":{{}}}}}}"#);
+        let ours = claim("operator.scone.cloud-a");
+        let object = |claims: &[&str]| {
+            format!(
+                r#"{{"apiVersion":"v1","metadata":{{"managedFields": [{}],"name":"c"}},"data":{{"k": "v"}}}}"#,
+                claims.join(",")
+            )
+        };
+        let seen = seen(&object(&[&claim("kubelet"), &ours, &claim("helm")]));
+        assert_eq!(std::str::from_utf8(seen.document.bytes()).unwrap(), object(&[&ours]));
+        assert_eq!(seen.managers, ["operator.scone.cloud-a"]);
     }
 
     #[test]

@@ -17,9 +17,11 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
     Cache, Clock, Error, Outside,
-    apply::{self, Written},
+    apply::{self, Applied, Written},
+    contention::Contention,
     observe::{self, Observation},
     report,
+    settled::Settled,
 };
 
 /// How often a module may ask again within one reconcile before its questions must have settled.
@@ -46,6 +48,9 @@ pub struct Context {
     pub settings: Document,
     /// The operator's own namespace.
     pub namespace: String,
+    pub(crate) contention: Contention,
+    /// Whether a reconcile that would change nothing is left out.
+    spares: bool,
     memory: Mutex<HashMap<ObjectRef, Memory>>,
 }
 
@@ -55,6 +60,7 @@ struct Memory {
     queries: Vec<Query>,
     acted: Vec<Answer>,
     events: Vec<Event>,
+    settled: Option<Arc<Settled>>,
 }
 
 /// What one reconcile did.
@@ -78,6 +84,8 @@ pub struct Outcome {
     pub exists: bool,
     /// Seconds after which the module wants to be called again.
     pub requeue: Option<u32>,
+    /// Whether the module was not called, because everything is as it was when it changed nothing.
+    pub spared: bool,
 }
 
 impl Context {
@@ -96,12 +104,21 @@ impl Context {
         settings: Document,
         namespace: String,
     ) -> Self {
-        Self { client, cache, outside, clock, module, grants, settings, namespace, memory: Mutex::default() }
+        let (contention, spares, memory) = (Contention::default(), false, Mutex::default());
+        Self { client, cache, outside, clock, module, grants, settings, namespace, contention, spares, memory }
+    }
+
+    /// Leaves out reconciles that would change nothing: the module is not called again with what it answered before.
+    #[must_use]
+    pub fn sparing(self) -> Self {
+        Self { spares: true, ..self }
     }
 
     /// Remembers what the context before this one remembered: another version of the module serves the same parents.
     pub(crate) fn take_over(&self, before: &Self) {
-        let memory = before.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut memory = before.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Settings may differ, and with them every answer.
+        memory.values_mut().for_each(|memory| memory.settled = None);
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
     }
 
@@ -142,8 +159,14 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
     if observation.finalizing && !observation.parent.metadata.finalizers.contains(&finalizer) {
         return Ok(outcome(module, Progress::Done, true));
     }
-    let desired = match compute(ctx, module, &observation, parent).await {
-        Ok(desired) => desired,
+    if let Some(settled) = ctx.recall(parent).settled.filter(|_| ctx.spares)
+        && settled.holds(ctx, module.generation(), &observation, parent)
+    {
+        let (requeue, samples) = (settled.requeue, settled.samples.clone());
+        return Ok(Outcome { requeue, samples, spared: true, ..outcome(module, settled.progress.clone(), true) });
+    }
+    let (desired, answers) = match compute(ctx, module, &observation, parent).await {
+        Ok(computed) => computed,
         Err(failure) => return refuse(ctx, module, &observation, None, Progress::of_failure(&failure)).await,
     };
     let existing = observe::existing(&*ctx.cache, &desired);
@@ -160,7 +183,7 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
         desired: &desired,
     };
     match decide(input) {
-        Ok(plan) => carry_out(ctx, module, &observation, desired, plan).await,
+        Ok(plan) => carry_out(ctx, module, &observation, (desired, answers), plan).await,
         Err(rejection) => {
             let progress = Progress::of_rejection(&manifest.name, &rejection);
             refuse(ctx, module, &observation, None, progress).await
@@ -174,15 +197,16 @@ async fn compute(
     module: &dyn Module,
     observation: &Observation,
     parent: &ObjectRef,
-) -> Result<Desired, Failure> {
+) -> Result<(Desired, Vec<Answer>), Failure> {
     let Memory { mut queries, acted, .. } = ctx.recall(parent);
     for _ in 0..QUERY_ROUNDS {
         let mut answers = observe::answers(ctx, observation, parent, &queries);
         answers.extend(acted.iter().cloned());
         answers.sort_by(|a, b| a.id.cmp(&b.id));
-        let desired = module.reconcile(observation.snapshot(ctx, module.manifest(), answers)).await?;
+        let asked = answers.clone();
+        let desired = module.reconcile(observation.snapshot(ctx, answers)).await?;
         if desired.queries == queries {
-            return Ok(desired);
+            return Ok((desired, asked));
         }
         queries.clone_from(&desired.queries);
         let memory = ctx.recall(parent);
@@ -197,13 +221,13 @@ async fn carry_out(
     ctx: &Context,
     module: &dyn Module,
     observation: &Observation,
-    desired: Desired,
+    (desired, answers): (Desired, Vec<Answer>),
     plan: Plan,
 ) -> Result<Outcome, Error> {
     let name = &module.manifest().name;
     let parent = observation.parent.object_ref();
-    let written = match apply::apply(ctx, name, &plan).await {
-        Ok(written) => written,
+    let Applied { written, contended } = match apply::apply(ctx, name, &plan).await {
+        Ok(applied) => applied,
         Err(error) if error.is_invalid() => {
             // The server will refuse the same request again: somebody must change the object or the module first.
             let progress = Progress::Stalled { reason: "ApplyRefused", message: error.to_string() };
@@ -216,6 +240,13 @@ async fn carry_out(
     if let (Progress::Done, true) = (&progress, observation.finalizing) {
         progress = Progress::Waiting(vec!["the object is being deleted".into()]);
     }
+    if !contended.is_empty() {
+        let wait = contended.iter().map(|(_, wait)| *wait).min();
+        let message = contended.into_iter().map(|(text, _)| text).collect::<Vec<_>>().join("; ");
+        let progress = Progress::Stalled { reason: "Contended", message };
+        let refused = refuse(ctx, module, observation, Some(&desired), progress).await?;
+        return Ok(Outcome { written, requeue: wait, ..refused });
+    }
     let released = written.iter().any(|w| w.verb == "release");
     let reported = if released {
         ctx.forget(&parent);
@@ -223,6 +254,11 @@ async fn carry_out(
     } else {
         report::report(ctx, name, observation, desired.status.as_ref(), &desired.conditions, &progress).await?
     };
+    if ctx.spares && written.is_empty() && !reported && !plan.writes() && desired.actions.is_empty() {
+        let settled = Settled::new(ctx, module.generation(), observation, answers, &desired, progress.clone());
+        let memory = ctx.recall(&parent);
+        ctx.remember(&parent, Memory { settled: Some(Arc::new(settled)), ..memory });
+    }
     let events = publish(ctx, module, observation, &parent, desired.events).await;
     debug!(writes = written.len(), reported, "reconciled");
     Ok(Outcome {
@@ -244,28 +280,29 @@ async fn refuse(
     desired: Option<&Desired>,
     progress: Progress,
 ) -> Result<Outcome, Error> {
+    let (status, conditions) = desired.map_or((None, &[][..]), |d| (d.status.as_ref(), &d.conditions[..]));
+    let name = &module.manifest().name;
+    let (reported, told) = match report::report(ctx, name, observation, status, conditions, &progress).await {
+        // Some kinds take no status without fields that only the module knows: then the event below has to tell.
+        Err(error) if error.is_invalid() => {
+            warn!(%error, "the status takes no condition");
+            (false, true)
+        }
+        other => other.map(|reported| (reported, reported))?,
+    };
     let mut events = Vec::new();
-    if let Progress::Stalled { reason, message } = &progress {
+    // What the status tells already needs no event, such as after a restart.
+    if let (Progress::Stalled { reason, message }, true) = (&progress, told) {
         warn!(reason, message, "nothing was applied");
-        let told = Event {
+        let event = Event {
             type_: EventType::Warning,
             reason: (*reason).to_owned(),
             action: "Reconcile".to_owned(),
             message: message.clone(),
             regarding: None,
         };
-        events = publish(ctx, module, observation, &observation.parent.object_ref(), vec![told]).await;
+        events = publish(ctx, module, observation, &observation.parent.object_ref(), vec![event]).await;
     }
-    let (status, conditions) = desired.map_or((None, &[][..]), |d| (d.status.as_ref(), &d.conditions[..]));
-    let name = &module.manifest().name;
-    let reported = match report::report(ctx, name, observation, status, conditions, &progress).await {
-        // Some kinds take no status without fields that only the module knows; the event above has told already.
-        Err(error) if error.is_invalid() => {
-            warn!(%error, "the status takes no condition");
-            false
-        }
-        other => other?,
-    };
     // Nothing in the cluster will change to bring it back.
     let requeue = matches!(progress, Progress::Waiting(_)).then_some(WAIT_SECONDS);
     Ok(Outcome { reported, events, requeue, ..outcome(module, progress, true) })
@@ -282,6 +319,7 @@ fn outcome(module: &dyn Module, progress: Progress, exists: bool) -> Outcome {
         samples: Vec::new(),
         exists,
         requeue: None,
+        spared: false,
     }
 }
 

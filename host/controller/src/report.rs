@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use operator_core::{Condition, Document, Event, EventType, ObjectRef, plan, status, status::Progress};
 use serde_json::{Value, json};
 
-use crate::{Context, Error, api::Api, observe::Observation, observe::parent_value};
+use crate::{Context, Error, api::Api, contention::fingerprint, observe::Observation, observe::parent_value};
 
 /// Writes the parent's status when it differs from what the parent shows; tells whether it did.
 pub(crate) async fn report(
@@ -74,11 +74,6 @@ pub(crate) async fn publish(
     });
     let identity = ObjectRef::namespaced("events.k8s.io/v1", "Event", &namespace, &name);
     Api::new(&ctx.client, &*ctx.cache).create(&identity, &plan::manager(module), &Document::from_value(&document)).await
-}
-
-/// FNV-1a, 64 bit: names only, nothing rests on it.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// At most so many bytes, cut between characters.

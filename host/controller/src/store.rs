@@ -20,6 +20,8 @@ pub struct Seen {
     pub identity: ObjectRef,
     /// Its labels, for selectors.
     pub labels: BTreeMap<String, String>,
+    /// This operator's field managers that hold fields on it.
+    pub managers: Vec<String>,
     /// The object.
     pub document: Document,
 }
@@ -60,15 +62,28 @@ struct Objects {
     incoming: Option<Index>,
 }
 
-/// Objects of one kind, and those of each set.
+/// Objects of one kind, those of each set, and those on which each manager of this operator holds fields.
 #[derive(Default)]
 struct Index {
-    objects: BTreeMap<(Option<String>, String), Seen>,
-    sets: HashMap<String, BTreeSet<(Option<String>, String)>>,
+    objects: BTreeMap<Key, Seen>,
+    sets: HashMap<String, BTreeSet<Key>>,
+    held: HashMap<String, BTreeSet<Key>>,
 }
 
-fn key(identity: &ObjectRef) -> (Option<String>, String) {
+/// Namespace and name.
+type Key = (Option<String>, String);
+
+fn key(identity: &ObjectRef) -> Key {
     (identity.namespace.clone(), identity.name.clone())
+}
+
+fn unlist(index: &mut HashMap<String, BTreeSet<Key>>, entry: &str, key: &Key) {
+    if let Some(keys) = index.get_mut(entry) {
+        keys.remove(key);
+        if keys.is_empty() {
+            index.remove(entry);
+        }
+    }
 }
 
 impl Index {
@@ -78,21 +93,25 @@ impl Index {
         if let Some(set) = seen.labels.get(inventory::PART_OF) {
             self.sets.entry(set.clone()).or_default().insert(key.clone());
         }
+        for manager in &seen.managers {
+            self.held.entry(manager.clone()).or_default().insert(key.clone());
+        }
         self.objects.insert(key, seen);
         old
     }
 
-    fn remove(&mut self, key: &(Option<String>, String)) -> Option<Seen> {
+    fn remove(&mut self, key: &Key) -> Option<Seen> {
         let old = self.objects.remove(key)?;
-        if let Some(set) = old.labels.get(inventory::PART_OF)
-            && let Some(members) = self.sets.get_mut(set)
-        {
-            members.remove(key);
-            if members.is_empty() {
-                self.sets.remove(set);
-            }
+        if let Some(set) = old.labels.get(inventory::PART_OF) {
+            unlist(&mut self.sets, set, key);
         }
+        old.managers.iter().for_each(|manager| unlist(&mut self.held, manager, key));
         Some(old)
+    }
+
+    fn held_by(&self, manager: &str) -> Vec<Observed> {
+        let keys = self.held.get(manager).into_iter().flatten();
+        keys.filter_map(|key| self.objects.get(key)).map(observed).collect()
     }
 
     fn find(&self, namespace: Option<&str>, labels: &[(String, String)]) -> Vec<Observed> {
@@ -100,7 +119,6 @@ impl Index {
             namespace.is_none_or(|namespace| seen.identity.namespace.as_deref() == Some(namespace))
                 && labels.iter().all(|(key, value)| seen.labels.get(key) == Some(value))
         };
-        let observed = |seen: &Seen| Observed { identity: seen.identity.clone(), document: seen.document.clone() };
         match labels.iter().find(|(key, _)| key == inventory::PART_OF) {
             // Asked for each parent in each reconcile: must not cost a walk over all objects.
             Some((_, set)) => {
@@ -110,6 +128,10 @@ impl Index {
             None => self.objects.values().filter(fits).map(observed).collect(),
         }
     }
+}
+
+fn observed(seen: &Seen) -> Observed {
+    Observed { identity: seen.identity.clone(), document: seen.document.clone() }
 }
 
 impl Store {
@@ -230,6 +252,12 @@ impl Cache for Store {
         objects.map(|objects| objects.current.find(namespace, labels)).unwrap_or_default()
     }
 
+    fn held_by(&self, api_version: &str, kind: &str, manager: &str) -> Vec<Observed> {
+        let known = self.read();
+        let objects = known.kinds.get(&(api_version.to_owned(), kind.to_owned()));
+        objects.map(|objects| objects.current.held_by(manager)).unwrap_or_default()
+    }
+
     fn synced(&self, api_version: &str, kind: &str) -> bool {
         self.read().kinds.get(&(api_version.to_owned(), kind.to_owned())).is_some_and(|objects| objects.synced)
     }
@@ -255,6 +283,7 @@ mod tests {
         Seen {
             identity: ObjectRef::namespaced("v1", "ConfigMap", "a", name),
             labels: set.map(|set| (inventory::PART_OF.to_owned(), set.to_owned())).into_iter().collect(),
+            managers: Vec::new(),
             document: Document::new(text.as_bytes().to_vec()),
         }
     }
@@ -302,6 +331,16 @@ mod tests {
         store.put(&kind(), seen("a", Some("y"), "2"));
         store.remove(&kind(), seen("b", Some("x"), "1"));
         assert_eq!((names(&store, &set("x")).len(), names(&store, &set("y"))), (0, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn objects_on_which_a_manager_holds_fields_are_found_until_it_gives_them_up() {
+        let store = Store::default();
+        let held = |name: &str| store.held_by("v1", "ConfigMap", name).len();
+        store.put(&kind(), Seen { managers: vec!["m".into()], ..seen("a", None, "1") });
+        assert_eq!((held("m"), held("other")), (1, 0));
+        store.put(&kind(), seen("a", None, "2"));
+        assert_eq!(held("m"), 0);
     }
 
     #[test]

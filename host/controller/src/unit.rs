@@ -73,7 +73,7 @@ impl Unit {
             ctx.take_over(&before.ctx);
         }
         Self {
-            ctx: Arc::new(ctx),
+            ctx: Arc::new(ctx.sparing()),
             queue: before.map(|before| Arc::clone(&before.queue)).unwrap_or_default(),
             parents,
             kinds,

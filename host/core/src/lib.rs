@@ -7,6 +7,7 @@
 //! answers reaches a cluster without a `Plan`, and only this crate makes one (invariant I5).
 
 mod admission;
+pub mod adoption;
 mod desired;
 pub mod diff;
 mod failure;
@@ -25,7 +26,7 @@ mod serving;
 mod snapshot;
 pub mod status;
 
-pub use admission::{Denial, Request, User, Verdict};
+pub use admission::{Denial, Judgement, Request, User, Verdict, judge};
 pub use desired::{
     Action, Cause, Child, Condition, ConditionStatus, Deed, Desired, Event, EventType, Partial, Readiness, Sample,
     Strategy,

@@ -245,21 +245,24 @@ pub fn finalizer(module: &str) -> String {
     format!("operator.scone.cloud/{module}")
 }
 
+/// What the name of every field manager of this operator begins with.
+pub const MANAGERS: &str = "operator.scone.cloud-";
+
 /// The field manager of a module's children and of its parents' metadata.
 pub fn manager(module: &str) -> String {
-    format!("operator.scone.cloud-{module}")
+    format!("{MANAGERS}{module}")
 }
 
 /// The field manager of a module's status.
 pub fn status_manager(module: &str) -> String {
-    format!("operator.scone.cloud-{module}-status")
+    format!("{MANAGERS}{module}-status")
 }
 
 /// The field manager of what one parent holds on objects that it does not own. One per parent, so that two parents of one
 /// module do not withdraw each other's labels; at most 128 bytes, which is what the API server takes.
 pub fn partial_manager(module: &str, parent: &ObjectRef) -> String {
     let hash: String = blake3::hash(inventory::id(parent).as_bytes()).to_hex().chars().take(12).collect();
-    format!("operator.scone.cloud-{module}-on-behalf-{hash}")
+    format!("{MANAGERS}{module}-on-behalf-{hash}")
 }
 
 #[cfg(test)]

@@ -196,6 +196,16 @@ impl Cache for FakeCluster {
             .collect()
     }
 
+    fn held_by(&self, api_version: &str, kind: &str, manager: &str) -> Vec<Observed> {
+        let mut held = self.list(api_version, kind, None, &[]);
+        held.retain(|observed| {
+            let object = self.object(&observed.identity).unwrap_or_default();
+            let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
+            entries.into_iter().any(|entry| entry.get("manager").and_then(Value::as_str) == Some(manager))
+        });
+        held
+    }
+
     fn synced(&self, _: &str, _: &str) -> bool {
         true
     }

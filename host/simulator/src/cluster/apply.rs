@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{
-    path::{Part, Path, at, key_of, part_text, remove_at, text},
+    path::{Part, Path, at, key_of, part_of, part_text, remove_at, text},
     types::{Merge, Type},
 };
 
@@ -193,6 +193,20 @@ impl Ownership {
         }
     }
 
+    /// The reverse of [`Ownership::managed_fields`], for whoever writes claims itself.
+    pub(crate) fn read(claims: &Value) -> Self {
+        let mut owned: BTreeMap<Claim, BTreeSet<Path>> = BTreeMap::new();
+        for entry in claims.as_array().into_iter().flatten() {
+            let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
+            let operation = if text("operation") == "Apply" { "Apply" } else { "Update" };
+            let claim =
+                Claim { manager: text("manager").to_owned(), operation, status: text("subresource") == "status" };
+            let fields = entry.get("fieldsV1").cloned().unwrap_or_default();
+            collect(&fields, &mut Vec::new(), owned.entry(claim).or_default());
+        }
+        Self(owned)
+    }
+
     /// `metadata.managedFields`.
     pub(crate) fn managed_fields(&self, object: &Value) -> Vec<Value> {
         let api_version = object.get("apiVersion").cloned().unwrap_or_default();
@@ -213,6 +227,19 @@ impl Ownership {
                 entry
             })
             .collect()
+    }
+}
+
+fn collect(fields: &Value, at: &mut Path, into: &mut BTreeSet<Path>) {
+    let children = fields.as_object().into_iter().flatten();
+    let children: Vec<_> = children.filter_map(|(key, value)| Some((part_of(key)?, value))).collect();
+    if children.is_empty() && !at.is_empty() {
+        into.insert(at.clone());
+    }
+    for (part, value) in children {
+        at.push(part);
+        collect(value, at, into);
+        at.pop();
     }
 }
 

@@ -35,6 +35,17 @@ pub(crate) fn part_text(part: &Part) -> String {
     }
 }
 
+/// The step that a text in the notation of `FieldsV1` means; none for `.`, the place itself.
+pub(crate) fn part_of(text: &str) -> Option<Part> {
+    let (kind, rest) = text.split_once(':')?;
+    match kind {
+        "f" => Some(Part::Field(rest.to_owned())),
+        "k" => Some(Part::Key(rest.to_owned())),
+        "v" => Some(Part::Element(rest.to_owned())),
+        _ => None,
+    }
+}
+
 /// A path as conflicts show it.
 pub(crate) fn text(path: &[Part]) -> String {
     path.iter()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Admission, Refused,
-    apply::Applier,
+    apply::{Applier, Ownership},
     defaults, patches,
     refused::{conflict, invalid, modified, not_found, refused},
     request::Target,
@@ -92,9 +92,14 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn patch(&self, identity: &ObjectRef, patch: &Value) -> Answer {
         retried(|| {
-            let before = self.existing(identity)?;
-            let mut object = before.object.clone();
+            let mut before = self.existing(identity)?;
+            let visible = before.visible();
+            let mut object = visible.clone();
             patches::json(&mut object, patch).map_err(|message| refused(422, "Invalid", message))?;
+            let claims = |object: &Value| object.pointer("/metadata/managedFields").cloned();
+            if let Some(claims) = claims(&object).filter(|changed| Some(changed) != claims(&visible).as_ref()) {
+                before.ownership = Ownership::read(&claims);
+            }
             self.change("patch", identity, before, object)
         })
     }

@@ -152,14 +152,41 @@ fn a_child_made_once_is_never_touched_again() {
 }
 
 #[test]
-fn an_object_that_belongs_to_nobody_is_adopted() {
+fn an_object_that_belongs_to_nobody_is_adopted_and_what_its_maker_set_beyond_the_wanted_goes() {
     let stage = Stage::new(|_| children(vec![map("m", "v")]));
-    stage.world.add(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "a"},
-        "data": {"k": "old", "own": "x"}}));
+    let made = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "a"},
+        "data": {"k": "old", "own": "x"}});
+    let path = "/api/v1/namespaces/a/configmaps?fieldManager=manager";
+    assert_eq!(stage.world.send(http::Method::POST, path, "application/json", &made).0, 201);
     stage.settle();
     let object = stage.object(&map_ref("m")).unwrap();
-    assert_eq!(object["data"], json!({"k": "v", "own": "x"}));
+    assert_eq!(object["data"], json!({"k": "v"}));
     assert_eq!(object["metadata"]["ownerReferences"][0]["name"], "t");
+    let managers = object["metadata"]["managedFields"].as_array().unwrap();
+    assert_eq!(managers.len(), 1, "its maker claims nothing any more: {managers:?}");
+}
+
+#[test]
+fn an_object_that_somebody_keeps_changing_back_is_written_once_a_minute_and_both_are_named() {
+    let stage = Stage::new(|_| children(vec![map("m", "v"), map("calm", "v")]));
+    stage.settle();
+    let rival = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"k": "mine"}});
+    let path = format!("{}?fieldManager=rival&force=true", stage.world.path_of(&map_ref("m")));
+    let (mark, mut last) = (stage.mark(), None);
+    for _ in 0..10 {
+        stage.world.send(http::Method::PATCH, &path, "application/apply-patch+yaml", &rival);
+        last = Some(stage.once());
+    }
+    let written = stage.writes_since(mark).iter().filter(|line| *line == "apply ConfigMap a/m").count() - 10;
+    assert_eq!(written, 3, "of ten times that it was undone");
+    let outcome = last.unwrap();
+    assert!(is_stalled(&outcome, "Contended"), "{outcome:?}");
+    assert!(outcome.requeue.is_some_and(|seconds| seconds <= 60));
+    let text = format!("{:?}", outcome.progress);
+    assert!(text.contains("operator.scone.cloud-told and rival both write data.k of ConfigMap a/m"), "{text}");
+    stage.answers(|_| children(vec![map("m", "v"), map("calm", "changed")]));
+    stage.once();
+    assert_eq!(stage.object(&map_ref("calm")).unwrap()["data"]["k"], "changed", "other objects are not slowed");
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! Notices objects over which two writers fight, and slows down the writes to them alone.
+//!
+//! A write that has to be repeated with the same content means that somebody undid it, or that the module's answers go in circles:
+//! whoever edits a resource often asks for different content each time, and is not slowed.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use operator_core::{Document, ObjectRef};
+
+/// So many writes of the same content within [`WINDOW`] are a fight.
+const REPEATS: usize = 3;
+/// Seconds in which writes count; also the time between writes to an object over which there is a fight.
+const WINDOW: i64 = 60;
+/// Seconds without a write after which a fight is over.
+const PEACE: i64 = 300;
+
+/// The recent writes of one module.
+#[derive(Default)]
+pub(crate) struct Contention(Mutex<HashMap<ObjectRef, Writes>>);
+
+#[derive(Default)]
+struct Writes {
+    /// When, in Unix seconds, and a hash of what.
+    recent: Vec<(i64, u64)>,
+    last: i64,
+    fought: bool,
+}
+
+/// A write that has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// For so many seconds.
+    pub(crate) wait: u32,
+    /// Whether the content itself goes back and forth: then the module is the one to blame.
+    pub(crate) alternates: bool,
+}
+
+impl Contention {
+    /// Takes note of a write that is about to happen, or says that it has to wait.
+    pub(crate) fn hold(&self, identity: &ObjectRef, document: &Document, now: i64) -> Option<Held> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Bounded by what is written within the window.
+        all.retain(|_, writes| now - writes.last < PEACE);
+        let writes = all.entry(identity.clone()).or_default();
+        writes.recent.retain(|(at, _)| now - at < WINDOW);
+        let content = fingerprint(document.bytes());
+        let repeats = writes.recent.iter().filter(|(_, hash)| *hash == content).count();
+        writes.fought |= repeats >= REPEATS;
+        if writes.fought && now - writes.last < WINDOW {
+            let wait = u32::try_from(WINDOW - (now - writes.last)).unwrap_or(1).max(1);
+            return Some(Held { wait, alternates: writes.recent.iter().any(|(_, hash)| *hash != content) });
+        }
+        writes.recent.push((now, content));
+        writes.last = now;
+        None
+    }
+}
+
+/// FNV-1a, 64 bit: a collision slows one object down for a minute, nothing else rests on it.
+pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(contention: &Contention, content: &str, now: i64) -> Option<Held> {
+        let identity = ObjectRef::namespaced("apps/v1", "DaemonSet", "a", "d");
+        contention.hold(&identity, &Document::new(content.as_bytes().to_vec()), now)
+    }
+
+    #[test]
+    fn the_same_content_is_written_three_times_and_then_once_a_minute() {
+        let contention = Contention::default();
+        for second in 0..3 {
+            assert_eq!(ask(&contention, "a", second), None);
+        }
+        assert_eq!(ask(&contention, "a", 3), Some(Held { wait: 59, alternates: false }));
+        let written = (4..604).filter(|now| ask(&contention, "a", *now).is_none()).count();
+        assert_eq!(written, 10, "ten minutes of a fight");
+    }
+
+    #[test]
+    fn many_edits_of_a_user_are_not_slowed() {
+        let contention = Contention::default();
+        assert!((0..50).all(|n| ask(&contention, &format!("edit {n}"), n / 10).is_none()));
+    }
+
+    #[test]
+    fn an_answer_that_goes_back_and_forth_is_told_from_a_rival() {
+        let contention = Contention::default();
+        let held = (0..10).find_map(|n| ask(&contention, if n % 2 == 0 { "a" } else { "b" }, n));
+        assert!(held.is_some_and(|held| held.alternates));
+    }
+
+    #[test]
+    fn after_five_quiet_minutes_a_fight_is_forgotten() {
+        let contention = Contention::default();
+        for now in [0, 1, 2, 3] {
+            ask(&contention, "a", now);
+        }
+        assert!((400..403).all(|now| ask(&contention, "a", now).is_none()));
+    }
+}

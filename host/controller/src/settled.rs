@@ -1,0 +1,71 @@
+//! What a reconcile rested on that changed nothing. While all of it is the same, another one would change nothing either.
+//!
+//! Documents are shared with the cache, so what is kept here costs memory only for what has changed since.
+
+use operator_core::{Answer, Desired, Document, Generation, ObjectRef, Observed, Query, Sample, status::Progress};
+
+use crate::{Cache, Context, observe, observe::Observation};
+
+/// One reconcile that wrote nothing.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    generation: Generation,
+    parent: Document,
+    members: Vec<Observed>,
+    held: Vec<Observed>,
+    /// What the answer names, as it was.
+    named: Vec<(ObjectRef, Option<Document>)>,
+    queries: Vec<Query>,
+    answers: Vec<Answer>,
+    now: Option<i64>,
+    api_versions: Vec<String>,
+    pub(crate) progress: Progress,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) requeue: Option<u32>,
+}
+
+impl Settled {
+    /// Keeps what a reconcile rested on.
+    pub(crate) fn new(
+        ctx: &Context,
+        generation: &Generation,
+        observation: &Observation,
+        answers: Vec<Answer>,
+        desired: &Desired,
+        progress: Progress,
+    ) -> Self {
+        Self {
+            generation: generation.clone(),
+            parent: observation.document.clone(),
+            members: observation.members.clone(),
+            held: observation.held.clone(),
+            named: observe::named(desired).map(|identity| (identity.clone(), ctx.cache.get(identity))).collect(),
+            queries: desired.queries.clone(),
+            answers,
+            now: observation.now,
+            api_versions: ctx.cache.api_versions(),
+            progress,
+            samples: desired.samples.clone(),
+            requeue: desired.requeue,
+        }
+    }
+
+    /// Whether everything is as it was.
+    pub(crate) fn holds(
+        &self,
+        ctx: &Context,
+        generation: &Generation,
+        observation: &Observation,
+        parent: &ObjectRef,
+    ) -> bool {
+        let cache: &dyn Cache = &*ctx.cache;
+        self.generation == *generation
+            && self.parent == observation.document
+            && self.members == observation.members
+            && self.held == observation.held
+            && self.now == observation.now
+            && self.api_versions == cache.api_versions()
+            && self.named.iter().all(|(identity, document)| cache.get(identity) == *document)
+            && self.answers == observe::answers(ctx, observation, parent, &self.queries)
+    }
+}
