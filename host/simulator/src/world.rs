@@ -10,7 +10,7 @@ use operator_core::{
     Action, BoxFuture, Deed, Document, Finding, Module, ObjectRef, Query, QueryFailure, Question, Request, Serving,
     User,
     contract::{Manifest, Operation, Phase},
-    patch,
+    judge, schema,
 };
 use serde_json::Value;
 
@@ -310,24 +310,18 @@ impl Webhook {
             settings: self.settings.clone(),
         };
         let module = self.serving.current();
-        let verdict = pollster::block_on(module.admit(request.clone())).map_err(|failure| Refused {
-            code: 500,
-            reason: failure.kind.reason().to_owned(),
-            message: failure.to_string(),
-            causes: Vec::new(),
-        })?;
-        admitted.warnings.extend(verdict.warnings.iter().cloned());
-        if let Some(denial) = verdict.denied {
+        let version = self.api_version.rsplit('/').next().unwrap_or_default();
+        let kinds = &module.manifest().kinds;
+        let kind = kinds.iter().find(|kind| kind.kind == self.kind && kind.api_version == self.api_version);
+        let schema = kind.and_then(|kind| schema::of_crd(&kind.crd, version));
+        let answer = pollster::block_on(module.admit(request.clone()));
+        let judgement = judge(&request, module.generation(), schema, answer);
+        admitted.warnings.extend(judgement.warnings);
+        if let Some(denial) = judgement.denied {
             let causes = denial.causes.into_iter().map(|c| (c.field, c.reason, c.message)).collect();
             return Err(Refused { code: denial.code, reason: denial.reason, message: denial.message, causes });
         }
-        let mutated = patch::mutated(&request, &verdict).map_err(|error| Refused {
-            code: 500,
-            reason: "ModuleAnswerInvalid".into(),
-            message: format!("module {}: {error}", module.generation()),
-            causes: Vec::new(),
-        })?;
-        admitted.object = mutated.or(admitted.object.take());
+        admitted.object = judgement.object.or(admitted.object.take());
         Ok(())
     }
 }
