@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -52,7 +52,9 @@ pub(crate) struct Metrics {
     loads: Family<Ended, Counter>,
     /// The latest samples of each parent, as modules gave them.
     samples: Mutex<HashMap<ObjectRef, Vec<Sample>>>,
-    objects: Gauge<f64, AtomicU64>,
+    objects: Gauge,
+    refused_kinds: Gauge,
+    missing_rights: Gauge,
 }
 
 /// Seconds: a call takes microseconds to milliseconds, a reconcile up to seconds.
@@ -73,6 +75,8 @@ impl Metrics {
             loads: Family::default(),
             samples: Mutex::default(),
             objects: Gauge::default(),
+            refused_kinds: Gauge::default(),
+            missing_rights: Gauge::default(),
         };
         let registry = metrics.registry.sub_registry_with_prefix("scone_operator");
         registry.register("reconciles", "Reconciles by outcome and reason", metrics.reconciles.clone());
@@ -83,6 +87,12 @@ impl Metrics {
         registry.register("module_memory_bytes", "Memory of a module's latest call", metrics.memory_bytes.clone());
         registry.register("module_loads", "Loaded and refused module files", metrics.loads.clone());
         registry.register("cached_objects", "Objects in the caches", metrics.objects.clone());
+        registry.register("refused_kinds", "Kinds that the API server refuses to show", metrics.refused_kinds.clone());
+        registry.register(
+            "missing_rights",
+            "Rights that modules need and the operator lacks",
+            metrics.missing_rights.clone(),
+        );
         Arc::new(metrics)
     }
 
@@ -104,10 +114,13 @@ impl Metrics {
         self.loads.get_or_create(&Ended { module: module.to_owned(), outcome, reason }).inc();
     }
 
-    /// Everything, with the number of cached objects as it is now.
-    pub(crate) fn text(&self, objects: usize) -> String {
-        #[expect(clippy::cast_precision_loss, reason = "no cache holds so many objects that it matters")]
-        self.objects.set(objects as f64);
+    /// Everything, with numbers as they are now: cached objects, kinds that the server refuses, rights that are missing.
+    pub(crate) fn text(&self, objects: usize, refused_kinds: usize, missing_rights: usize) -> String {
+        for (gauge, number) in
+            [(&self.objects, objects), (&self.refused_kinds, refused_kinds), (&self.missing_rights, missing_rights)]
+        {
+            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -191,7 +204,7 @@ mod tests {
             .lock()
             .unwrap()
             .insert(parent.clone(), vec![sample("scone_las_state", 1.0), sample("scone_a", 2.5)]);
-        let text = metrics.text(3);
+        let text = metrics.text(3, 0, 0);
         assert!(
             text.contains("# TYPE scone_a gauge\nscone_a{cr_name=\"a \\\"b\\\"\"} 2.5\n# TYPE scone_las_state gauge\n"),
             "{text}"
@@ -199,6 +212,6 @@ mod tests {
         assert!(text.contains("scone_operator_cached_objects 3"), "{text}");
         assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1);
         metrics.gone("las", &parent);
-        assert!(!metrics.text(0).contains("scone_las_state"));
+        assert!(!metrics.text(0, 0, 0).contains("scone_las_state"));
     }
 }

@@ -15,7 +15,7 @@ use operator_controller::Operator;
 use operator_core::{Document, Module};
 use operator_engine::Engine;
 use operator_package::Folder;
-use tokio::sync::watch::Receiver;
+use tokio::sync::{mpsc::UnboundedSender, watch::Receiver};
 use tracing::{error, info};
 
 use crate::metrics::Metrics;
@@ -35,6 +35,8 @@ pub(crate) struct Modules {
     engine: Engine,
     operator: Arc<Operator>,
     metrics: Arc<Metrics>,
+    /// Hears of refused files: the reason and the text.
+    tell: UnboundedSender<(&'static str, String)>,
     /// What was seen last of each file, taken or refused.
     seen: Mutex<BTreeMap<String, Mark>>,
     /// Why the file of a module is refused.
@@ -57,10 +59,11 @@ impl Modules {
         engine: Engine,
         operator: Arc<Operator>,
         metrics: Arc<Metrics>,
+        tell: UnboundedSender<(&'static str, String)>,
     ) -> Result<Self, std::io::Error> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         let path = path.display().to_string();
-        Ok(Self { dir, path, engine, operator, metrics, seen: Mutex::default(), refused: Mutex::default() })
+        Ok(Self { dir, path, engine, operator, metrics, tell, seen: Mutex::default(), refused: Mutex::default() })
     }
 
     /// Why files are refused, one line each; empty when all serve.
@@ -112,6 +115,8 @@ impl Modules {
                 Err(Refused { reason, why }) => {
                     error!(module = name, reason, why, "the file is refused; the version before it goes on serving");
                     self.metrics.loaded(&name, "refused", reason);
+                    // Nobody listens any more when the operator stops.
+                    let _ = self.tell.send((reason, format!("module {name}: {why}")));
                     refused.insert(name, why);
                 }
             }

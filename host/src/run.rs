@@ -57,7 +57,8 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
     };
     let (leading, leads) = watch::channel(!arguments.leader_elect);
     let (operator, tasks) = Operator::new(surroundings, leads);
-    let modules = Arc::new(modules(&arguments, &operator, &metrics)?);
+    let (tell, told) = mpsc::unbounded_channel();
+    let modules = Arc::new(modules(&arguments, &operator, &metrics, tell)?);
     let (stopping, stop) = watch::channel(false);
     let mut parts = Parts { stop: stop.clone(), running: JoinSet::new() };
     serve(&mut parts, &arguments, &operator, &modules, &metrics).await?;
@@ -69,6 +70,7 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
             modules.follow(stop).await;
         }
     });
+    parts.add("announcing", announce(Arc::clone(&operator), arguments.identity.clone(), told, stop.clone()));
     parts.add("waking parents", awaken(Arc::clone(&operator), woken, stop.clone()));
     let (lease_stopping, lease_stop) = watch::channel(false);
     let lease = arguments.leader_elect.then(|| {
@@ -155,6 +157,24 @@ async fn awaken(
     }
 }
 
+/// Publishes what concerns the operator itself.
+async fn announce(
+    operator: Arc<Operator>,
+    pod: Option<String>,
+    mut told: mpsc::UnboundedReceiver<(&'static str, String)>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            told = told.recv() => match told {
+                Some((reason, message)) => operator.announce(pod.as_deref(), reason, &message).await,
+                None => return,
+            },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
 /// One client for watches, which may be silent for long, and one for everything else, which may not. Neither repeats requests by
 /// itself: kube would for minutes, the lease's included.
 async fn clients() -> Result<(Client, Client), Failure> {
@@ -172,7 +192,12 @@ async fn clients() -> Result<(Client, Client), Failure> {
     Ok((watching, Client::try_from(config).map_err(|error| wrong(&error))?))
 }
 
-fn modules(arguments: &Run, operator: &Arc<Operator>, metrics: &Arc<Metrics>) -> Result<Modules, Failure> {
+fn modules(
+    arguments: &Run,
+    operator: &Arc<Operator>,
+    metrics: &Arc<Metrics>,
+    tell: mpsc::UnboundedSender<(&'static str, String)>,
+) -> Result<Modules, Failure> {
     let compiler = Compiler::locate().map_err(|error| Failure::Usage(error.to_string()))?;
     let mut config = EngineConfig::new(compiler).with_observer(metrics.observer());
     if let Some(path) = &arguments.cache {
@@ -181,7 +206,7 @@ fn modules(arguments: &Run, operator: &Arc<Operator>, metrics: &Arc<Metrics>) ->
         config = config.with_cache(folder);
     }
     let engine = Engine::new(config).map_err(|error| Failure::Usage(error.to_string()))?;
-    let opened = Modules::open(&arguments.modules, engine, Arc::clone(operator), Arc::clone(metrics));
+    let opened = Modules::open(&arguments.modules, engine, Arc::clone(operator), Arc::clone(metrics), tell);
     opened.map_err(|error| {
         Failure::Usage(format!("--modules {}: {error}; name a folder of packages", arguments.modules.display()))
     })
@@ -194,14 +219,18 @@ async fn serve(
     modules: &Arc<Modules>,
     metrics: &Arc<Metrics>,
 ) -> Result<(), Failure> {
-    let alive: Answer = Arc::new(|| verdict(Vec::new()));
+    let alive: Answer = Arc::new(|| verdict(&[], &[]));
     let ready: Answer = {
         let (operator, modules, stop) = (Arc::clone(operator), Arc::clone(modules), parts.stop.clone());
-        Arc::new(move || verdict(unready(&operator, &modules, *stop.borrow())))
+        Arc::new(move || verdict(&unready(&operator, &modules, *stop.borrow()), &degraded(&operator, &modules)))
     };
     let counted: Answer = {
         let (operator, metrics) = (Arc::clone(operator), Arc::clone(metrics));
-        Arc::new(move || (true, metrics.text(operator.store().len())))
+        Arc::new(move || {
+            let (objects, refused, lacking) =
+                (operator.store().len(), operator.refused().len(), operator.lacking().len());
+            (true, metrics.text(objects, refused, lacking))
+        })
     };
     let health = vec![("/healthz", Arc::clone(&alive)), ("/livez", alive), ("/readyz", ready)];
     for (what, address, paths) in [
@@ -233,6 +262,12 @@ fn unready(operator: &Operator, modules: &Modules, stopping: bool) -> Vec<String
         lines.push("no module serves".to_owned());
     }
     lines
+}
+
+/// What part of the work suffers from, one line each.
+fn degraded(operator: &Operator, modules: &Modules) -> Vec<String> {
+    let lacking = operator.lacking().into_iter().map(|right| format!("a right is missing: {right}"));
+    operator.refused().into_iter().chain(modules.refused()).chain(lacking).collect()
 }
 
 /// The host's name and this process: unlike any other replica's.

@@ -42,7 +42,9 @@ impl Server {
     }
 }
 
-/// A line for each thing that is not well, or `ok`.
-pub(crate) fn verdict(troubles: Vec<String>) -> (bool, String) {
-    if troubles.is_empty() { (true, "ok\n".to_owned()) } else { (false, troubles.join("\n") + "\n") }
+/// A line for each thing that is not well, or `ok` with a line for each thing that part of the work suffers from.
+pub(crate) fn verdict(troubles: &[String], degraded: &[String]) -> (bool, String) {
+    let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let well = troubles.is_empty();
+    (well, if well { format!("ok\n{}", lines(degraded)) } else { lines(troubles) })
 }

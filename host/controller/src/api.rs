@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{Method, Request, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Limited};
+use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use kube::client::Body;
 use operator_core::{Document, ObjectRef};
 use serde::Deserialize;
@@ -78,6 +79,20 @@ impl<'a> Api<'a> {
         let body = self.send("get", identity, Method::GET, path, "application/json", Bytes::new()).await?;
         let unreadable = |source| Error::Unreachable { verb: "get", identity: identity.clone(), source };
         serde_json::from_slice(&body).map_err(|source| unreadable(source.into()))
+    }
+
+    /// Asks whether something is allowed. Nothing is stored.
+    pub(crate) async fn review(&self, review: &SelfSubjectAccessReview) -> Result<SelfSubjectAccessReview, Error> {
+        let identity = ObjectRef::cluster("authorization.k8s.io/v1", "SelfSubjectAccessReview", "right");
+        let unreadable = |source: serde_json::Error| Error::Unreachable {
+            verb: "review",
+            identity: identity.clone(),
+            source: source.into(),
+        };
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned();
+        let body = serde_json::to_vec(review).map_err(unreadable)?;
+        let body = self.send("review", &identity, Method::POST, path, "application/json", body.into()).await?;
+        serde_json::from_slice(&body).map_err(unreadable)
     }
 
     /// Replaces the object's field claims, provided that nobody has changed the object meanwhile.

@@ -20,6 +20,8 @@ pub(crate) struct Observation {
     /// The parent's `spec.namespace`, or else the operator's own.
     pub(crate) target: String,
     pub(crate) finalizing: bool,
+    /// Kinds that the server refuses to show, each with the reason: nothing can be decided then.
+    pub(crate) blind: Vec<String>,
     /// The time that the module may know, if any: Unix seconds, cut to what its manifest asks for.
     pub(crate) now: Option<i64>,
 }
@@ -27,7 +29,7 @@ pub(crate) struct Observation {
 /// Reads the parent and what belongs to it; none when the parent does not exist (any more).
 pub(crate) fn observe(ctx: &Context, manifest: &Manifest, parent: &ObjectRef) -> Result<Option<Observation>, Error> {
     let cache = &*ctx.cache;
-    synced(cache, manifest, parent)?;
+    let blind = synced(cache, manifest, parent)?;
     let Some(document) = cache.get(parent) else { return Ok(None) };
     let unreadable = |source| Error::Unreadable { identity: parent.clone(), source };
     let identity = document.identity().map_err(unreadable)?;
@@ -47,23 +49,28 @@ pub(crate) fn observe(ctx: &Context, manifest: &Manifest, parent: &ObjectRef) ->
         let now = ctx.clock.now();
         now - now.rem_euclid(i64::from(granularity.max(1)))
     });
-    Ok(Some(Observation { parent: identity, document, members, held, target, finalizing, now }))
+    Ok(Some(Observation { parent: identity, document, members, held, target, finalizing, blind, now }))
 }
 
-/// Nothing is decided while a cache is incomplete: what is not seen would be made twice, or pruned.
-fn synced(cache: &dyn Cache, manifest: &Manifest, parent: &ObjectRef) -> Result<(), Error> {
+/// Nothing is decided while a cache is incomplete: what is not seen would be made twice, or pruned. Gives the kinds that stay
+/// unseen until somebody acts.
+fn synced(cache: &dyn Cache, manifest: &Manifest, parent: &ObjectRef) -> Result<Vec<String>, Error> {
     let grants = &manifest.grants;
     let kinds = [(&parent.api_version, &parent.kind)]
         .into_iter()
         .chain(grants.children.iter().map(|rule| (&rule.api_version, &rule.kind)))
         .chain(grants.partials.iter().map(|rule| (&rule.api_version, &rule.kind)))
         .chain(grants.objects.iter().map(|rule| (&rule.api_version, &rule.kind)));
+    let mut blind = Vec::new();
     for (api_version, kind) in kinds {
-        if !cache.synced(api_version, kind) {
+        if let Some(why) = cache.refusal(api_version, kind) {
+            blind.push(why);
+        } else if !cache.synced(api_version, kind) {
             return Err(Error::NotSynced { api_version: api_version.clone(), kind: kind.clone() });
         }
     }
-    Ok(())
+    blind.dedup();
+    Ok(blind)
 }
 
 fn target(document: &Document) -> Option<String> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kube::Client;
-use operator_core::{BoxFuture, Document, Module, ObjectRef, status::Progress};
+use operator_core::{BoxFuture, Document, Event, EventType, Module, ObjectRef, rights, status::Progress};
 use tokio::{
     sync::{mpsc, watch::Receiver, watch::Sender},
     task::JoinSet,
@@ -18,6 +18,8 @@ use crate::{
     Cache, Clock, Error, Outcome, Outside,
     queue::{Class, Queue},
     reconcile::reconcile,
+    report,
+    rights::lacking,
     store::{Change, Kind, Store},
     unit::Unit,
     watch::{self, Listener},
@@ -67,6 +69,8 @@ pub struct Operator {
     around: Surroundings,
     units: RwLock<HashMap<String, Arc<Unit>>>,
     watches: Mutex<HashMap<Kind, Sender<bool>>>,
+    /// What the operator may not do, by module.
+    lacking: Mutex<BTreeMap<String, Vec<String>>>,
     tasks: mpsc::UnboundedSender<Task>,
     leading: Receiver<bool>,
 }
@@ -86,7 +90,8 @@ impl Operator {
         let (tasks, receiver) = mpsc::unbounded_channel();
         // Written, never watched.
         around.store.serve(&("events.k8s.io/v1".to_owned(), "Event".to_owned()), "events".to_owned(), true);
-        let operator = Self { around, units: RwLock::default(), watches: Mutex::default(), tasks, leading };
+        let (units, watches, lacking) = (RwLock::default(), Mutex::default(), Mutex::default());
+        let operator = Self { around, units, watches, lacking, tasks, leading };
         (Arc::new(operator), Tasks(receiver))
     }
 
@@ -95,10 +100,65 @@ impl Operator {
         &self.around.store
     }
 
-    /// Kinds that are needed but not complete, each with the reason; empty when everything can work.
+    /// Kinds that are needed but not complete, each with the reason; empty when modules can work. A kind that the server refuses
+    /// is missing only when it leaves no module at work: the others are not to suffer from it.
     pub fn missing(&self) -> Vec<String> {
         let kinds: BTreeSet<Kind> = self.watches().keys().cloned().collect();
-        self.around.store.missing(&kinds)
+        let mut missing = self.around.store.missing(&kinds);
+        let units = self.units();
+        if units.iter().all(|unit| unit.kinds().any(|kind| self.around.store.refusal(kind).is_some())) {
+            missing.extend(self.refused());
+        }
+        missing
+    }
+
+    /// Kinds that the server refuses, each with the reason.
+    pub fn refused(&self) -> Vec<String> {
+        let kinds: BTreeSet<Kind> = self.watches().keys().cloned().collect();
+        kinds.iter().filter_map(|kind| self.around.store.refusal(kind)).collect()
+    }
+
+    /// Publishes a warning about the operator itself, on its pod or else on its namespace. A lost one is logged.
+    pub async fn announce(&self, pod: Option<&str>, reason: &'static str, message: &str) {
+        let namespace = &self.around.namespace;
+        let regarding = pod.map_or_else(
+            || ObjectRef::cluster("v1", "Namespace", namespace),
+            |pod| ObjectRef::namespaced("v1", "Pod", namespace, pod),
+        );
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.to_owned(),
+            action: "Serve".to_owned(),
+            message: message.to_owned(),
+            regarding: None,
+        };
+        let (client, store) = (&self.around.client, &*self.around.store);
+        if let Err(error) = report::announce(client, store, &regarding, &event, self.around.clock.now()).await {
+            warn!(%error, reason, "an event was lost");
+        }
+    }
+
+    /// Rights that modules need and the operator lacks, as far as the API server was asked.
+    pub fn lacking(&self) -> Vec<String> {
+        let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        lacking
+            .iter()
+            .flat_map(|(module, lines)| lines.iter().map(move |line| format!("module {module}: {line}")))
+            .collect()
+    }
+
+    /// Asks for the rights of a module once; a right that is missing costs only what needs it, so nothing waits for the answer.
+    async fn check_rights(&self, module: Arc<dyn Module>) {
+        let manifest = module.manifest();
+        let needed = rights::needed(manifest, &manifest.grants);
+        let lacking = match lacking(&self.around.client, &self.around.store, &needed).await {
+            Ok(lacking) => lacking,
+            Err(error) => return warn!(module = manifest.name, error, "rights could not be checked"),
+        };
+        for right in &lacking {
+            error!(module = manifest.name, right, "a right is missing; add it to the operator's role");
+        }
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner).insert(manifest.name.clone(), lacking);
     }
 
     /// Whether no module serves.
@@ -110,6 +170,11 @@ impl Operator {
     pub fn serve(self: &Arc<Self>, module: Arc<dyn Module>, settings: Document) {
         let name = module.manifest().name.clone();
         let before = self.unit(&name);
+        let (operator, checked) = (Arc::clone(self), Arc::clone(&module));
+        self.start(format!("rights of {name}"), async move {
+            operator.check_rights(checked).await;
+            true
+        });
         let unit = Arc::new(Unit::new(
             &self.around,
             Arc::clone(&self.around.store) as Arc<dyn Cache>,
@@ -134,6 +199,12 @@ impl Operator {
             if unit.serves(&parent.api_version, &parent.kind) {
                 unit.queue.push(parent.clone(), Class::Change);
             }
+        }
+    }
+
+    fn wake_all_that_need(&self, kind: &Kind) {
+        for unit in self.units().iter().filter(|unit| unit.kinds().any(|needed| needed == kind)) {
+            unit.wake_all(&self.around.store, Class::Again);
         }
     }
 
@@ -239,9 +310,11 @@ impl Listener for Operator {
 
     fn synced(&self, kind: &Kind) {
         info!(api_version = kind.0, kind = kind.1, "listed");
-        for unit in self.units().iter().filter(|unit| unit.kinds().any(|needed| needed == kind)) {
-            unit.wake_all(&*self.around.store, Class::Again);
-        }
+        self.wake_all_that_need(kind);
+    }
+
+    fn refused(&self, kind: &Kind) {
+        self.wake_all_that_need(kind);
     }
 }
 

@@ -22,6 +22,12 @@ pub trait Cache: Send + Sync {
     /// Whether the first list of this kind is complete. Nothing is reconciled, and nothing pruned, before.
     fn synced(&self, api_version: &str, kind: &str) -> bool;
 
+    /// Why the server refuses a kind, such as for a missing right, when it does.
+    fn refusal(&self, api_version: &str, kind: &str) -> Option<String> {
+        let _ = (api_version, kind);
+        None
+    }
+
     /// The plural of a kind for its URL, and whether it is namespaced; none when the server does not serve it.
     fn resource(&self, api_version: &str, kind: &str) -> Option<(String, bool)>;
 

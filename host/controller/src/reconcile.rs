@@ -159,6 +159,11 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
     if observation.finalizing && !observation.parent.metadata.finalizers.contains(&finalizer) {
         return Ok(outcome(module, Progress::Done, true));
     }
+    if !observation.blind.is_empty() {
+        let message = format!("{}; grant the right or install the kind", observation.blind.join("; "));
+        let progress = Progress::Stalled { reason: "KindRefused", message };
+        return refuse(ctx, module, &observation, None, progress).await;
+    }
     if let Some(settled) = ctx.recall(parent).settled.filter(|_| ctx.spares)
         && settled.holds(ctx, module.generation(), &observation, parent)
     {

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use operator_core::{Condition, Document, Event, EventType, ObjectRef, plan, status, status::Progress};
 use serde_json::{Value, json};
 
-use crate::{Context, Error, api::Api, contention::fingerprint, observe::Observation, observe::parent_value};
+use crate::{Cache, Context, Error, api::Api, contention::fingerprint, observe::Observation, observe::parent_value};
 
 /// Writes the parent's status when it differs from what the parent shows; tells whether it did.
 pub(crate) async fn report(
@@ -39,8 +39,7 @@ fn time(seconds: i64) -> String {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
-/// Publishes one event. Its name is a hash of what it says and when, so that a retry makes no second one, and short enough
-/// for any parent.
+/// Publishes one event of a module about its parent, or about what the event names.
 pub(crate) async fn publish(
     ctx: &Context,
     module: &str,
@@ -49,19 +48,39 @@ pub(crate) async fn publish(
     event: &Event,
 ) -> Result<(), Error> {
     let regarding = event.regarding.as_ref().unwrap_or(parent);
+    let uid = Some(uid).filter(|_| regarding == parent);
+    let (document, identity) = document(regarding, uid, module, event, ctx.clock.now());
+    Api::new(&ctx.client, &*ctx.cache).create(&identity, &plan::manager(module), &document).await
+}
+
+/// Publishes one event of the host itself.
+pub(crate) async fn announce(
+    client: &kube::Client,
+    cache: &dyn Cache,
+    regarding: &ObjectRef,
+    event: &Event,
+    now: i64,
+) -> Result<(), Error> {
+    let (document, identity) = document(regarding, None, "host", event, now);
+    Api::new(client, cache).create(&identity, &plan::manager("host"), &document).await
+}
+
+/// One event. Its name is a hash of what it says and when, so that a retry makes no second one, and short enough for any object.
+fn document(
+    regarding: &ObjectRef,
+    uid: Option<&str>,
+    instance: &str,
+    event: &Event,
+    now: i64,
+) -> (Document, ObjectRef) {
     let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".into());
-    let now = ctx.clock.now();
-    let seed = format!("{uid}/{regarding}/{}/{}/{now}", event.reason, event.message);
+    let seed = format!("{}/{regarding}/{}/{}/{now}", uid.unwrap_or_default(), event.reason, event.message);
     let stem: String = regarding.name.chars().take(200).collect();
-    let name = format!("{stem}.{:016x}", fingerprint(seed.as_bytes()));
+    let name = format!("{}.{:016x}", stem.trim_end_matches(['.', '-']), fingerprint(seed.as_bytes()));
     let mut reference = json!({"apiVersion": regarding.api_version, "kind": regarding.kind, "name": regarding.name});
     if let Some(map) = reference.as_object_mut() {
-        if let Some(namespace) = &regarding.namespace {
-            map.insert("namespace".into(), namespace.clone().into());
-        }
-        if regarding == parent {
-            map.insert("uid".into(), uid.into());
-        }
+        map.extend(regarding.namespace.clone().map(|namespace| ("namespace".to_owned(), namespace.into())));
+        map.extend(uid.map(|uid| ("uid".to_owned(), uid.into())));
     }
     let document: Value = json!({
         "apiVersion": "events.k8s.io/v1", "kind": "Event",
@@ -69,11 +88,10 @@ pub(crate) async fn publish(
         "type": if event.type_ == EventType::Normal { "Normal" } else { "Warning" },
         "reason": cut(&event.reason, 128), "action": cut(&event.action, 128), "note": cut(&event.message, 1024),
         "regarding": reference,
-        "reportingController": "operator.scone.cloud", "reportingInstance": cut(module, 128),
+        "reportingController": "operator.scone.cloud", "reportingInstance": cut(instance, 128),
         "eventTime": format!("{}.000000Z", time(now).trim_end_matches('Z')),
     });
-    let identity = ObjectRef::namespaced("events.k8s.io/v1", "Event", &namespace, &name);
-    Api::new(&ctx.client, &*ctx.cache).create(&identity, &plan::manager(module), &Document::from_value(&document)).await
+    (Document::from_value(&document), ObjectRef::namespaced("events.k8s.io/v1", "Event", &namespace, &name))
 }
 
 /// At most so many bytes, cut between characters.

@@ -42,6 +42,15 @@ impl Change {
     }
 }
 
+/// Why a kind cannot be watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// In the server's words, with what to do.
+    pub why: String,
+    /// Whether the server refuses the kind, so that trying again helps only after somebody has acted.
+    pub refused: bool,
+}
+
 /// All objects that watches brought. Reads come from memory and never wait for the server.
 #[derive(Default)]
 pub struct Store(RwLock<Known>);
@@ -56,7 +65,7 @@ struct Known {
 #[derive(Default)]
 struct Objects {
     synced: bool,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     current: Index,
     /// A list that is not complete yet.
     incoming: Option<Index>,
@@ -190,19 +199,30 @@ impl Store {
     }
 
     /// Why a kind cannot be watched; told by [`Store::missing`] until its next complete list.
-    pub fn trouble(&self, kind: &Kind, why: String) {
-        self.write().kinds.entry(kind.clone()).or_default().trouble = Some(why);
+    pub fn trouble(&self, kind: &Kind, trouble: Trouble) {
+        self.write().kinds.entry(kind.clone()).or_default().trouble = Some(trouble);
     }
 
-    /// Kinds whose first list is not complete, each with the reason if one is known.
+    /// Kinds whose first list is not complete, each with the reason if one is known; without those that the server refuses.
     pub fn missing(&self, kinds: &BTreeSet<Kind>) -> Vec<String> {
         let known = self.read();
-        let missing = kinds.iter().filter(|kind| !known.kinds.get(*kind).is_some_and(|objects| objects.synced));
         let line = |kind: &Kind| {
-            let why = known.kinds.get(kind).and_then(|objects| objects.trouble.clone());
-            format!("{} {}: {}", kind.0, kind.1, why.unwrap_or_else(|| "its first list is not complete".to_owned()))
+            let objects = known.kinds.get(kind);
+            let trouble = objects.and_then(|objects| objects.trouble.as_ref());
+            if objects.is_some_and(|objects| objects.synced) || trouble.is_some_and(|trouble| trouble.refused) {
+                return None;
+            }
+            let why = trouble.map_or("its first list is not complete", |trouble| &trouble.why);
+            Some(format!("{} {}: {why}", kind.0, kind.1))
         };
-        missing.map(line).collect()
+        kinds.iter().filter_map(line).collect()
+    }
+
+    /// Why the server refuses a kind, if it does.
+    pub fn refusal(&self, kind: &Kind) -> Option<String> {
+        let known = self.read();
+        let trouble = known.kinds.get(kind)?.trouble.as_ref().filter(|trouble| trouble.refused)?;
+        Some(format!("{} {}: {}", kind.0, kind.1, trouble.why))
     }
 
     /// What the server calls a kind in URLs, and whether it lives in namespaces.
@@ -260,6 +280,10 @@ impl Cache for Store {
 
     fn synced(&self, api_version: &str, kind: &str) -> bool {
         self.read().kinds.get(&(api_version.to_owned(), kind.to_owned())).is_some_and(|objects| objects.synced)
+    }
+
+    fn refusal(&self, api_version: &str, kind: &str) -> Option<String> {
+        Self::refusal(self, &(api_version.to_owned(), kind.to_owned()))
     }
 
     fn resource(&self, api_version: &str, kind: &str) -> Option<(String, bool)> {
@@ -347,10 +371,13 @@ mod tests {
     fn a_kind_is_missing_with_its_reason_until_its_first_list() {
         let (store, kinds) = (Store::default(), BTreeSet::from([kind()]));
         assert_eq!(store.missing(&kinds), ["v1 ConfigMap: its first list is not complete"]);
-        store.trouble(&kind(), "forbidden".into());
-        assert_eq!(store.missing(&kinds), ["v1 ConfigMap: forbidden"]);
+        store.trouble(&kind(), Trouble { why: "no connection".into(), refused: false });
+        assert_eq!((store.missing(&kinds), store.refusal(&kind())), (vec!["v1 ConfigMap: no connection".into()], None));
+        store.trouble(&kind(), Trouble { why: "forbidden".into(), refused: true });
+        let refusal = Some("v1 ConfigMap: forbidden".to_owned());
+        assert_eq!((store.missing(&kinds), store.refusal(&kind())), (vec![], refusal), "waiting does not help");
         listed(&store, &[]);
-        assert!(store.missing(&kinds).is_empty());
+        assert_eq!((store.missing(&kinds), store.refusal(&kind())), (vec![], None));
     }
 
     #[test]

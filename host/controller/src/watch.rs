@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use crate::{
     raw::Raw,
-    store::{Change, Kind, Store},
+    store::{Change, Kind, Store, Trouble},
 };
 
 /// First wait after an error.
@@ -33,6 +33,9 @@ pub(crate) trait Listener: Send + Sync {
 
     /// The first list of a kind, or a later one, is complete.
     fn synced(&self, kind: &Kind);
+
+    /// The server refuses a kind: its right or its definition is missing.
+    fn refused(&self, kind: &Kind);
 }
 
 /// Keeps one kind in the store until `stop` is true.
@@ -60,19 +63,29 @@ struct Task {
 
 impl Task {
     async fn run(&mut self, client: Client) {
-        let resource = loop {
+        loop {
             match resource(&client, &self.store, &self.kind).await {
-                Ok(resource) => break resource,
-                Err(why) => self.trouble(why).await,
+                Ok(resource) => self.listen(Api::all_with(client.clone(), &resource)).await,
+                Err(trouble) => self.trouble(trouble).await,
             }
-        };
-        let api: Api<Raw> = Api::all_with(client, &resource);
+        }
+    }
+
+    /// Hears until the server refuses the kind: only a new list tells that it does so no longer.
+    async fn listen(&mut self, api: Api<Raw>) {
         let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default().timeout(WATCH_SECONDS)));
         // The stream never ends: after an error it goes on where it was, or lists again.
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => self.heard(event),
-                Err(error) => self.trouble(explain(&error)).await,
+                Err(error) => {
+                    let trouble = Trouble { why: explain(&error), refused: is_refused(&error) };
+                    let refused = trouble.refused;
+                    self.trouble(trouble).await;
+                    if refused {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -99,29 +112,38 @@ impl Task {
         }
     }
 
-    async fn trouble(&mut self, why: String) {
-        let (api_version, kind) = (&self.kind.0, &self.kind.1);
+    async fn trouble(&mut self, trouble: Trouble) {
+        let (api_version, kind, why) = (&self.kind.0, &self.kind.1, &trouble.why);
         warn!(api_version, kind, why, wait_s = self.wait.as_secs(), "a kind cannot be watched");
-        self.store.trouble(&self.kind, why);
+        let refused = trouble.refused;
+        self.store.trouble(&self.kind, trouble);
+        if refused {
+            self.listener.refused(&self.kind);
+        }
         tokio::time::sleep(self.wait).await;
         self.wait = (self.wait * 2).min(LONGEST);
     }
 }
 
 /// What the server calls this kind. Asked, never guessed: plurals do not follow one rule.
-pub(crate) async fn resource(client: &Client, store: &Store, kind: &Kind) -> Result<ApiResource, String> {
+pub(crate) async fn resource(client: &Client, store: &Store, kind: &Kind) -> Result<ApiResource, Trouble> {
     let (api_version, name) = kind;
     let list = if api_version.contains('/') {
         client.list_api_group_resources(api_version).await
     } else {
         client.list_core_api_resources(api_version).await
     };
-    let missing =
-        || format!("the API server does not serve {api_version} {name}; install its CustomResourceDefinition");
+    let missing = || {
+        let why = format!("the API server does not serve {api_version} {name}; install its CustomResourceDefinition");
+        Trouble { why, refused: true }
+    };
     let list = match list {
         Ok(list) => list,
         Err(kube::Error::Api(status)) if status.code == 404 => return Err(missing()),
-        Err(error) => return Err(format!("the API server cannot be asked for {api_version} {name}: {error}")),
+        Err(error) => {
+            let why = format!("the API server cannot be asked for {api_version} {name}: {}", explain(&error));
+            return Err(Trouble { why, refused: false });
+        }
     };
     let found = list.resources.into_iter().find(|found| found.kind == *name && !found.name.contains('/'));
     let found = found.ok_or_else(missing)?;
@@ -140,6 +162,18 @@ pub async fn versions(client: &Client) -> Result<Vec<String>, String> {
     let groups = client.list_api_groups().await.map_err(wrong)?.groups;
     versions.extend(groups.into_iter().flat_map(|group| group.versions).map(|version| version.group_version));
     Ok(versions)
+}
+
+/// Whether only an administrator can change the answer.
+fn is_refused(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.code,
+        _ => return false,
+    };
+    matches!(code, 403 | 404 | 405)
 }
 
 /// An error with its causes, in one line. Never with an object's content: kube quotes none of it here.

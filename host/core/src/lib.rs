@@ -21,6 +21,7 @@ mod project;
 mod query;
 pub mod readiness;
 mod rejection;
+pub mod rights;
 pub mod schema;
 mod serving;
 mod snapshot;
