@@ -124,7 +124,7 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
-        let end = text.strip_suffix("# EOF\n").map(str::len).unwrap_or(text.len());
+        let end = text.strip_suffix("# EOF\n").map_or(text.len(), str::len);
         text.truncate(end);
         self.write_samples(&mut text);
         text.push_str("# EOF\n");
@@ -145,7 +145,9 @@ impl Metrics {
             let mut lines: Vec<String> = samples.iter().map(|sample| line(sample)).collect();
             lines.sort();
             lines.dedup();
-            lines.iter().for_each(|line| text.push_str(line));
+            for line in &lines {
+                text.push_str(line);
+            }
         }
     }
 }

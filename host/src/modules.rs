@@ -105,20 +105,25 @@ impl Modules {
                 continue;
             }
             let taken = self.take(&folder, &name);
-            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            match taken {
-                Ok(version) => {
-                    info!(module = name, version, "serves");
-                    self.metrics.loaded(&name, "loaded", "");
-                    refused.remove(&name);
-                }
-                Err(Refused { reason, why }) => {
-                    error!(module = name, reason, why, "the file is refused; the version before it goes on serving");
-                    self.metrics.loaded(&name, "refused", reason);
-                    // Nobody listens any more when the operator stops.
-                    let _ = self.tell.send((reason, format!("module {name}: {why}")));
-                    refused.insert(name, why);
-                }
+            self.note(name, taken);
+        }
+    }
+
+    /// Tells what became of a file.
+    fn note(&self, name: String, taken: Result<String, Refused>) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken {
+            Ok(version) => {
+                info!(module = name, version, "serves");
+                self.metrics.loaded(&name, "loaded", "");
+                refused.remove(&name);
+            }
+            Err(Refused { reason, why }) => {
+                error!(module = name, reason, why, "the file is refused; the version before it goes on serving");
+                self.metrics.loaded(&name, "refused", reason);
+                // Nobody listens any more when the operator stops.
+                let _ = self.tell.send((reason, format!("module {name}: {why}")));
+                refused.insert(name, why);
             }
         }
     }

@@ -165,13 +165,12 @@ async fn announce(
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
-        tokio::select! {
-            told = told.recv() => match told {
-                Some((reason, message)) => operator.announce(pod.as_deref(), reason, &message).await,
-                None => return,
-            },
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+        let next = tokio::select! {
+            told = told.recv() => told,
+            _ = stop.wait_for(|stop| *stop) => None,
+        };
+        let Some((reason, message)) = next else { return };
+        operator.announce(pod.as_deref(), reason, &message).await;
     }
 }
 

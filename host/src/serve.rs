@@ -44,7 +44,6 @@ impl Server {
 
 /// A line for each thing that is not well, or `ok` with a line for each thing that part of the work suffers from.
 pub(crate) fn verdict(troubles: &[String], degraded: &[String]) -> (bool, String) {
-    let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    let well = troubles.is_empty();
-    (well, if well { format!("ok\n{}", lines(degraded)) } else { lines(troubles) })
+    let lines = if troubles.is_empty() { [&["ok".to_owned()], degraded].concat() } else { troubles.to_vec() };
+    (troubles.is_empty(), lines.join("\n") + "\n")
 }

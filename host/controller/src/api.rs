@@ -98,11 +98,11 @@ impl<'a> Api<'a> {
     /// Replaces the object's field claims, provided that nobody has changed the object meanwhile.
     pub(crate) async fn claim(&self, identity: &ObjectRef, version: &str, claims: &Value) -> Result<(), Error> {
         let path = self.path(identity, Some(&identity.name), None, "")?;
-        let patch = serde_json::json!([
+        let operations = serde_json::json!([
             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
             {"op": "replace", "path": "/metadata/managedFields", "value": claims},
         ]);
-        let body = Document::from_value(&patch).to_bytes();
+        let body = Document::from_value(&operations).to_bytes();
         self.send("claim", identity, Method::PATCH, path, "application/json-patch+json", body).await.map(drop)
     }
 

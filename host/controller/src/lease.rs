@@ -17,6 +17,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use crate::watch::explain;
+
 /// Others may take a lease that has not changed for so long.
 const DURATION: Duration = Duration::from_secs(15);
 /// Whoever has not renewed its lease for so long stops writing.
@@ -39,7 +41,7 @@ pub struct Lease {
 /// How a try ended.
 enum Try {
     Held,
-    HeldByOther(String),
+    HeldByOther,
     /// Somebody was quicker.
     Lost,
 }
@@ -63,29 +65,21 @@ impl Lease {
             let started = Instant::now();
             // While the lease is held, no try may end later than writing has to.
             let left = renewed.map_or(REQUEST, |at| RENEW_WITHIN.saturating_sub(at.elapsed()).min(REQUEST));
-            match timeout(left, self.take()).await {
-                Ok(Ok(Try::Held)) => renewed = Some(started),
-                Ok(Ok(Try::HeldByOther(holder))) => {
-                    if renewed.take().is_some() {
-                        warn!(holder, "the lease was taken by another replica");
-                    }
-                }
-                Ok(Ok(Try::Lost)) => {}
+            renewed = match timeout(left, self.take()).await {
+                Ok(Ok(Try::Held)) => Some(started),
+                Ok(Ok(Try::HeldByOther)) => None,
+                Ok(Ok(Try::Lost)) => renewed,
                 Ok(Err(error)) => {
-                    warn!(%error, lease = self.name, "the lease cannot be renewed; check RBAC and the API server")
+                    self.complain(&explain(&error));
+                    renewed
                 }
-                Err(_) => warn!(lease = self.name, "the API server did not answer in time about the lease"),
-            }
+                Err(_) => {
+                    self.complain("the API server did not answer in time");
+                    renewed
+                }
+            };
             renewed = renewed.filter(|at| at.elapsed() < RENEW_WITHIN);
-            let leads = renewed.is_some();
-            leading.send_if_modified(|before| {
-                let changed = *before != leads;
-                if changed {
-                    info!(leads, identity = self.identity, "the lease");
-                }
-                *before = leads;
-                changed
-            });
+            self.tell(leading, renewed.is_some());
             // Held: the next try, or the moment at which writing has to end, whichever is first.
             let wait = renewed.map_or(EVERY, |at| RENEW_WITHIN.saturating_sub(at.elapsed()).min(EVERY));
             tokio::select! {
@@ -97,6 +91,21 @@ impl Lease {
         if renewed.is_some() && !matches!(timeout(REQUEST, self.release()).await, Ok(Ok(()))) {
             warn!(lease = self.name, "the lease cannot be released; the next replica waits for its end");
         }
+    }
+
+    fn complain(&self, why: &str) {
+        warn!(why, lease = self.name, "the lease cannot be renewed; check RBAC and the API server");
+    }
+
+    fn tell(&self, leading: &Sender<bool>, leads: bool) {
+        leading.send_if_modified(|before| {
+            let changed = *before != leads;
+            if changed {
+                info!(leads, identity = self.identity, "the lease");
+            }
+            *before = leads;
+            changed
+        });
     }
 
     async fn take(&mut self) -> Result<Try, kube::Error> {
@@ -112,7 +121,7 @@ impl Lease {
         let holder = spec.holder_identity.clone().unwrap_or_default();
         let ours = holder == self.identity;
         if !ours && !holder.is_empty() && !self.expired(&holder, &record) {
-            return Ok(Try::HeldByOther(holder));
+            return Ok(Try::HeldByOther);
         }
         let transitions = spec.lease_transitions.unwrap_or(0).saturating_add(i32::from(!ours));
         record.spec = Some(self.spec(transitions, spec.acquire_time.filter(|_| ours)));

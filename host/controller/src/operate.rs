@@ -28,9 +28,9 @@ use crate::{
 /// Reconciles of one module at a time.
 const WORKERS: usize = 16;
 /// Everything is looked at again after so long, in case a change was missed.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// One reconcile may take so long, whatever the API server does.
-const LONGEST_RECONCILE: Duration = Duration::from_secs(120);
+const LONGEST_RECONCILE: Duration = Duration::from_mins(2);
 
 /// Hears what became of each reconcile.
 pub trait Witness: Send + Sync {
@@ -190,7 +190,7 @@ impl Operator {
                 self.start(format!("worker {number} of {name}"), async move { operator.work(&name, &queue).await });
             }
         }
-        unit.wake_all(&*self.around.store, Class::Again);
+        unit.wake_all(&self.around.store, Class::Again);
     }
 
     /// Brings a parent back, such as when an answer from outside has come.
@@ -304,7 +304,7 @@ impl Operator {
 impl Listener for Operator {
     fn changed(&self, kind: &Kind, change: &Change) {
         for unit in self.units() {
-            unit.changed(&*self.around.store, kind, change);
+            unit.changed(&self.around.store, kind, change);
         }
     }
 
@@ -342,7 +342,7 @@ impl Tasks {
                         return Err(TaskEnded(name));
                     }
                 },
-                _ = resync.tick() => operator.units().iter().for_each(|unit| unit.wake_all(&*operator.around.store, Class::Again)),
+                _ = resync.tick() => operator.units().iter().for_each(|unit| unit.wake_all(&operator.around.store, Class::Again)),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }

@@ -16,7 +16,7 @@ use crate::{Cache, Clock, Outside, Store, apply};
 /// At most so much of a log is read, in bytes.
 const LOG_LIMIT: i64 = 1024 * 1024;
 /// Answers are forgotten that nobody has asked for in so long.
-const KEEP: Duration = Duration::from_secs(3600);
+const KEEP: Duration = Duration::from_hours(1);
 /// A question is not asked again sooner, whatever its interval.
 const SOONEST: Duration = Duration::from_secs(1);
 

@@ -25,7 +25,7 @@ pub enum Class {
 /// First wait after a failure.
 const FIRST: Duration = Duration::from_millis(200);
 /// Longest wait after a failure.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// Tries of a parent that stalls, before only a change brings it back.
 const STALLED_TRIES: u32 = 3;
@@ -286,7 +286,7 @@ mod tests {
         for name in ["a", "b"] {
             queue.push(parent(name), Class::Change);
             let running = queue.next().await.unwrap();
-            queue.done(&running, Some(Duration::from_secs(60)));
+            queue.done(&running, Some(Duration::from_mins(1)));
         }
         let start = Instant::now();
         queue.push(parent("b"), Class::Change);
@@ -304,11 +304,11 @@ mod tests {
             let running = queue.next().await.unwrap();
             queue.stalled(&running);
         }
-        assert!(tokio::time::timeout(Duration::from_secs(3600), queue.next()).await.is_err(), "it rests");
+        assert!(tokio::time::timeout(Duration::from_hours(1), queue.next()).await.is_err(), "it rests");
         queue.push(parent("a"), Class::Change);
         let running = queue.next().await.unwrap();
         queue.stalled(&running);
-        assert!(tokio::time::timeout(Duration::from_secs(3600), queue.next()).await.is_err(), "one try a change");
+        assert!(tokio::time::timeout(Duration::from_hours(1), queue.next()).await.is_err(), "one try a change");
     }
 
     #[tokio::test(start_paused = true)]

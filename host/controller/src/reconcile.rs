@@ -118,7 +118,9 @@ impl Context {
     pub(crate) fn take_over(&self, before: &Self) {
         let mut memory = before.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Settings may differ, and with them every answer.
-        memory.values_mut().for_each(|memory| memory.settled = None);
+        for memory in memory.values_mut() {
+            memory.settled = None;
+        }
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
     }
 

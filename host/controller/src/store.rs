@@ -318,7 +318,9 @@ mod tests {
 
     fn listed(store: &Store, objects: &[Seen]) -> Vec<Change> {
         store.begin(&kind());
-        objects.iter().for_each(|seen| store.stage(&kind(), seen.clone()));
+        for seen in objects {
+            store.stage(&kind(), seen.clone());
+        }
         store.commit(&kind())
     }
 

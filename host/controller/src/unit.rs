@@ -50,7 +50,9 @@ impl Unit {
         for rule in &grants.partials {
             let fields = kinds.entry((rule.api_version.clone(), rule.kind.clone())).or_insert_with(|| Some(Vec::new()));
             let held = ["metadata.labels", "metadata.annotations"].map(str::to_owned);
-            fields.iter_mut().for_each(|fields| fields.extend(held.iter().cloned()));
+            if let Some(fields) = fields {
+                fields.extend(held.iter().cloned());
+            }
         }
         // Parents and children wake by what they are, not by their fields.
         for kind in &parents {

@@ -22,7 +22,7 @@ use crate::{
 /// First wait after an error.
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait after an error: with it, five minutes of errors are at most fifteen tries.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// The server ends a watch after so many seconds; a connection that died silently is noticed a little later.
 const WATCH_SECONDS: u32 = 90;
 
@@ -99,7 +99,9 @@ impl Task {
                 self.wait = FIRST;
                 let changes = self.store.commit(&self.kind);
                 self.listener.synced(&self.kind);
-                changes.iter().for_each(|change| self.listener.changed(&self.kind, change));
+                for change in &changes {
+                    self.listener.changed(&self.kind, change);
+                }
             }
             Event::Apply(raw) => {
                 self.wait = FIRST;
@@ -173,11 +175,11 @@ fn is_refused(error: &watcher::Error) -> bool {
         | watcher::Error::WatchError(status) => status.code,
         _ => return false,
     };
-    matches!(code, 403 | 404 | 405)
+    matches!(code, 403..=405)
 }
 
 /// An error with its causes, in one line. Never with an object's content: kube quotes none of it here.
-fn explain(error: &dyn std::error::Error) -> String {
+pub(crate) fn explain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     let mut text = error.to_string();
     for cause in causes.map(ToString::to_string) {
