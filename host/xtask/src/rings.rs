@@ -72,7 +72,7 @@ impl Ring {
         match (first.as_ref(), second.as_deref()) {
             ("wit" | "guests", _) | ("host", Some("core" | "package" | "xtask")) => Some(Self::Pure),
             ("host", Some("engine")) | ("tests", Some("fixtures" | "bench")) => Some(Self::Engine),
-            ("host", Some("controller" | "simulator" | "modctl")) => Some(Self::Operator),
+            ("host", Some("controller" | "webhook" | "simulator" | "modctl")) => Some(Self::Operator),
             ("host", None) => Some(Self::Pure),
             ("tests", Some("cluster")) => match target {
                 "cluster" | "chart" => Some(Self::Pure),

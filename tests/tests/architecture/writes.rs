@@ -5,6 +5,10 @@ use crate::sources::{Source, has_word};
 /// The files of the controller that write. `api` is the one place that knows how a request looks; it is private.
 const WRITERS: [&str; 4] = ["api", "apply", "report", "lease"];
 
+/// Those of the webhooks: configurations, the certificates' Secret, and the self-test, whose probes are never stored. `requests` is the
+/// one place that knows how a request looks; it is private.
+const WEBHOOK_WRITERS: [&str; 4] = ["requests", "registration", "certificates/secret", "probe"];
+
 /// The crates that hold a client of a real API server. The simulator is the server.
 const CRATES: [&str; 3] = ["host/controller", "host/webhook", "host"];
 
@@ -38,17 +42,19 @@ pub(crate) fn outside_of_writers(source: &Source) -> Vec<String> {
         .filter(|write| has_word(&code, write))
         .map(|write| format!("{} writes: {write}", source.path))
         .collect();
-    if has_word(&code, "pub mod api") || has_word(&code, "pub use api") {
+    if ["api", "requests"]
+        .iter()
+        .any(|name| has_word(&code, &format!("pub mod {name}")) || has_word(&code, &format!("pub use {name}")))
+    {
         found.push(format!("{} lets the requests out of the crate", source.path));
     }
     found
 }
 
 fn is_writer(path: &str) -> bool {
-    WRITERS.iter().any(|name| {
-        let file = format!("host/controller/src/{name}");
-        path == format!("{file}.rs") || path.starts_with(&format!("{file}/"))
-    })
+    let controller = WRITERS.iter().map(|name| format!("host/controller/src/{name}"));
+    let webhook = WEBHOOK_WRITERS.iter().map(|name| format!("host/webhook/src/{name}"));
+    controller.chain(webhook).any(|file| path == format!("{file}.rs") || path.starts_with(&format!("{file}/")))
 }
 
 #[cfg(test)]
@@ -66,6 +72,8 @@ mod tests {
     #[test]
     fn a_write_in_the_webhook_is_found_even_in_a_file_called_apply() {
         assert_eq!(outside_of_writers(&Source::sample("host/webhook/src/apply.rs", "x.create(&y)")).len(), 1);
+        assert!(outside_of_writers(&Source::sample("host/webhook/src/registration.rs", "Method::PATCH")).is_empty());
+        assert_eq!(outside_of_writers(&Source::sample("host/webhook/src/certificates.rs", "Method::PUT")).len(), 1);
     }
 
     #[test]

@@ -1,0 +1,321 @@
+//! One request of the API server: what is sent, who judges it, what is answered. Knows HTTP, but no sockets.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use operator_core::{
+    Denial, Document, Failure, FailureKind, Generation, Judgement,
+    contract::{Operation, Phase},
+    judge, patch, schema,
+};
+use serde_json::Value;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+use tracing::{debug, warn};
+
+use crate::{
+    Answer, Bindings, Malformed, Review, Witness,
+    bindings::Binding,
+    convert::{self, Conversion, Unconverted},
+    patience::within,
+    probe, scope,
+};
+
+/// The path of all conversions.
+pub(crate) const CONVERT: &str = "/convert";
+
+/// What one request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest admission request, in bytes: twice an object of the size that etcd takes.
+    pub admission_bytes: usize,
+    /// Largest conversion request, in bytes: the API server sends whole lists.
+    pub conversion_bytes: usize,
+    /// Longest admission; the API server's own patience, if it is shorter, counts.
+    pub admission: Duration,
+    /// Longest conversion; the API server waits 30 s.
+    pub conversion: Duration,
+    /// Requests under way at a time; the others wait.
+    pub at_once: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            admission_bytes: 3 * 1024 * 1024,
+            conversion_bytes: 64 * 1024 * 1024,
+            admission: Duration::from_secs(10),
+            conversion: Duration::from_secs(30),
+            at_once: 64,
+        }
+    }
+}
+
+/// Answers requests of the API server.
+pub struct Judge {
+    bindings: Arc<Bindings>,
+    limits: Limits,
+    permits: Semaphore,
+    namespace: String,
+    witness: Arc<dyn Witness>,
+}
+
+/// An answer, and what is counted of it.
+struct Done {
+    outcome: &'static str,
+    code: StatusCode,
+    body: Vec<u8>,
+}
+
+impl Done {
+    fn json(outcome: &'static str, body: Vec<u8>) -> Self {
+        Self { outcome, code: StatusCode::OK, body }
+    }
+
+    fn text(outcome: &'static str, code: StatusCode, text: &str) -> Self {
+        Self { outcome, code, body: text.to_owned().into_bytes() }
+    }
+
+    fn malformed(why: &Malformed) -> Self {
+        Self::text("malformed", StatusCode::BAD_REQUEST, &why.to_string())
+    }
+}
+
+impl Judge {
+    /// A judge over these modules. `namespace` is the operator's own.
+    pub fn new(bindings: Arc<Bindings>, limits: Limits, namespace: &str, witness: Arc<dyn Witness>) -> Self {
+        let permits = Semaphore::new(limits.at_once.clamp(1, Semaphore::MAX_PERMITS));
+        Self { bindings, limits, permits, namespace: namespace.to_owned(), witness }
+    }
+
+    /// Answers one request. Never fails: what is no request is answered with a code from 400 on.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        let binding = self.bindings.at(path);
+        let label = if binding.is_some() || [CONVERT, probe::PATH].contains(&path) { path } else { "other" };
+        let done = self.route(&head, body, binding.as_deref()).await;
+        self.witness.answered(label, done.outcome, started.elapsed());
+        debug!(path = label, outcome = done.outcome, "answered");
+        let kind = if done.code == StatusCode::OK { "application/json" } else { "text/plain; charset=utf-8" };
+        let mut response = Response::new(Full::from(done.body));
+        *response.status_mut() = done.code;
+        response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        response
+    }
+
+    async fn route<B>(&self, head: &Parts, body: B, binding: Option<&Binding>) -> Done
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let path = head.uri.path();
+        let converts = path == CONVERT;
+        if binding.is_none() && !converts && path != probe::PATH {
+            return Done::text("unknown", StatusCode::NOT_FOUND, "no module is asked under this path");
+        }
+        if head.method.as_str() != "POST" {
+            return Done::text("malformed", StatusCode::METHOD_NOT_ALLOWED, "send reviews with POST");
+        }
+        let (limit, longest) = if converts {
+            (self.limits.conversion_bytes, self.limits.conversion)
+        } else {
+            (self.limits.admission_bytes, self.limits.admission)
+        };
+        let within = within(head.uri.query().unwrap_or_default(), longest);
+        let deadline = Instant::now() + within;
+        let body = match read(body, limit, deadline).await {
+            Ok(body) => body,
+            Err(done) => return done,
+        };
+        match binding {
+            _ if converts => self.convert(&body, within, deadline).await,
+            Some(binding) => self.admit(binding, &body, within, deadline).await,
+            None => probed(&body),
+        }
+    }
+
+    async fn admit(&self, binding: &Binding, body: &Bytes, within: Duration, deadline: Instant) -> Done {
+        let review = match Review::parse(body) {
+            Ok(review) => review,
+            Err(malformed) => return Done::malformed(&malformed),
+        };
+        let (outcome, answer) = match self.request(binding, &review) {
+            Err(judgement) if judgement.denied.is_none() => ("allowed", Answer::default()),
+            Err(judgement) => ("denied", answer(judgement, Vec::new())),
+            Ok(request) => {
+                let verdict = self.ask(binding, request.clone(), within, deadline).await;
+                let failed = verdict.is_err();
+                if let Err(failure) = &verdict {
+                    warn!(%failure, reason = failure.kind.reason(), object = %request.identity, "a request could not be judged");
+                }
+                let (module, schema) = (binding.module.generation(), schema_of(binding, &request));
+                let judgement = judge(&request, module, schema, verdict);
+                let (judgement, patch) = with_patch(module, &request, judgement);
+                let outcome = match (&judgement.denied, failed) {
+                    (Some(_), true) => "failed",
+                    (Some(_), false) => "denied",
+                    _ if patch.is_empty() => "allowed",
+                    _ => "patched",
+                };
+                (outcome, answer(judgement, patch))
+            }
+        };
+        Done::json(outcome, answer.write(&review))
+    }
+
+    /// What the module is asked, or what is answered without it.
+    fn request(&self, binding: &Binding, review: &Review) -> Result<operator_core::Request, Judgement> {
+        let refused = |message: String| {
+            let denial = Denial { code: 400, reason: "BadRequest".to_owned(), message, causes: Vec::new() };
+            Err(Judgement::denied(denial))
+        };
+        let operation = match &review.operation {
+            Ok(operation) => *operation,
+            Err(odd) => {
+                return refused(format!("operation {odd:?} is unknown; CREATE, UPDATE, DELETE and CONNECT are known"));
+            }
+        };
+        let identity = &review.identity;
+        let Some(kind) = binding.kind(&identity.api_version, &identity.kind) else {
+            let path = &binding.rule.path;
+            return refused(format!("{} {} is not guarded under {path}", identity.api_version, identity.kind));
+        };
+        let free = identity
+            .namespace
+            .as_deref()
+            .is_some_and(|namespace| scope::free(kind, &self.namespace).contains(&namespace));
+        // What a swap has just withdrawn may still be sent for a moment: the module does not want to see it.
+        if !scope::is_guarded(kind) || free || !binding.rule.operations.contains(&operation) {
+            return Err(Judgement::allowed());
+        }
+        let deletes = operation == Operation::Delete;
+        Ok(operator_core::Request {
+            phase: binding.rule.phase,
+            operation,
+            identity: identity.clone(),
+            subresource: review.subresource.clone(),
+            object: review.object.clone().filter(|_| !deletes),
+            old_object: review.old_object.clone(),
+            user: review.user.clone(),
+            dry_run: review.dry_run,
+            settings: binding.settings.clone(),
+        })
+    }
+
+    async fn ask(
+        &self,
+        binding: &Binding,
+        request: operator_core::Request,
+        within: Duration,
+        deadline: Instant,
+    ) -> Result<operator_core::Verdict, Failure> {
+        let waited = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let failure = |kind| Failure { module: binding.module.generation().clone(), function: "admit", kind };
+        let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
+            return Err(failure(FailureKind::Busy { waited_ms: waited }));
+        };
+        let answer = timeout_at(deadline, binding.module.admit(request)).await;
+        answer.unwrap_or_else(|_| Err(failure(FailureKind::Deadline { limit_ms: waited })))
+    }
+
+    async fn convert(&self, body: &Bytes, within: Duration, deadline: Instant) -> Done {
+        let conversion = match Conversion::parse(body) {
+            Ok(conversion) => conversion,
+            Err(malformed) => return Done::malformed(&malformed),
+        };
+        let converted = timeout_at(deadline, self.converted(&conversion)).await;
+        let converted = converted.unwrap_or(Err(Unconverted::Late { seconds: within.as_secs() }));
+        if let Err(why) = &converted {
+            warn!(%why, wanted = conversion.wanted, "objects are not converted");
+        }
+        let outcome = if converted.is_ok() { "converted" } else { "unconverted" };
+        Done::json(outcome, convert::write(&conversion.uid, converted.as_deref()))
+    }
+
+    async fn converted(&self, conversion: &Conversion) -> Result<Vec<Document>, Unconverted> {
+        let (identities, group, kind) = conversion.identities()?;
+        if identities.is_empty() {
+            return Ok(Vec::new());
+        }
+        let module = self.bindings.converter(&group, &kind).ok_or(Unconverted::Nobody { group, kind })?;
+        // Closed never: the semaphore lives as long as the judge.
+        let _permit = self.permits.acquire().await;
+        let converted = module.convert(conversion.wanted.clone(), conversion.objects.clone()).await?;
+        conversion.check(&module.generation().to_string(), &identities, &converted)?;
+        Ok(converted)
+    }
+}
+
+fn answer(judgement: Judgement, patch: Vec<Value>) -> Answer {
+    Answer { denied: judgement.denied, patch, warnings: judgement.warnings, audit: judgement.audit }
+}
+
+/// The answer to a probe: a warning that the API server hands on to whoever asked, so that it matters not which replica was reached.
+fn probed(body: &Bytes) -> Done {
+    match Review::parse(body) {
+        Ok(review) => {
+            let warnings = vec![probe::echo(&review.identity.name)];
+            Done::json("probed", Answer { warnings, ..Answer::default() }.write(&review))
+        }
+        Err(malformed) => Done::malformed(&malformed),
+    }
+}
+
+fn schema_of<'a>(binding: &'a Binding, request: &operator_core::Request) -> Option<&'a Value> {
+    let kind = binding.kind(&request.identity.api_version, &request.identity.kind)?;
+    schema::of_crd(&kind.crd, kind.api_version.rsplit('/').next().unwrap_or_default())
+}
+
+/// The JSON Patch of a judgement, tried on the request's own object first: one that did not apply would be a 500 for the user, whatever
+/// the failure policy says.
+fn with_patch(module: &Generation, request: &operator_core::Request, judgement: Judgement) -> (Judgement, Vec<Value>) {
+    let (Some(wanted), Some(object), Phase::Mutate) = (&judgement.object, &request.object, request.phase) else {
+        return (judgement, Vec::new());
+    };
+    let tried = object.to_value().map_err(|error| error.to_string()).and_then(|object| patch_for(object, wanted));
+    match tried {
+        Ok(patch) => (judgement, patch),
+        Err(why) => {
+            let kind = FailureKind::Host(format!("the patch does not apply: {why}"));
+            let failure = Failure { module: module.clone(), function: "admit", kind };
+            (Judgement { denied: Some(failure.denial()), object: None, ..judgement }, Vec::new())
+        }
+    }
+}
+
+fn patch_for(mut object: Value, wanted: &Value) -> Result<Vec<Value>, String> {
+    let operations = patch::json_patch(&object, wanted);
+    let parsed: json_patch::Patch =
+        serde_json::from_value(Value::Array(operations.clone())).map_err(|error| error.to_string())?;
+    json_patch::patch(&mut object, &parsed).map_err(|error| error.to_string())?;
+    if object == *wanted { Ok(operations) } else { Err("it leads to another object".to_owned()) }
+}
+
+async fn read<B>(body: B, limit: usize, deadline: Instant) -> Result<Bytes, Done>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match timeout_at(deadline, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let text = format!("the body is larger than {limit} bytes");
+            Err(Done::text("too_large", StatusCode::PAYLOAD_TOO_LARGE, &text))
+        }
+        Ok(Err(_)) => Err(Done::text("malformed", StatusCode::BAD_REQUEST, "the body ends too early")),
+        Err(_) => Err(Done::text("late", StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

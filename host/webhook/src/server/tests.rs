@@ -1,0 +1,148 @@
+//! Over real sockets on loopback, with a TLS client.
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::{
+    Bindings, Limits, Witness,
+    certificates::testing::{Made, made},
+    stub::{Stub, manifest},
+};
+
+struct Deaf;
+
+impl Witness for Deaf {
+    fn answered(&self, _: &str, _: &'static str, _: Duration) {}
+    fn reachable(&self, _: bool) {}
+    fn certificate(&self, _: i64) {}
+}
+
+struct Running {
+    address: SocketAddr,
+    resolver: Arc<Resolver>,
+    stop: watch::Sender<bool>,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+async fn start(made: &Made, timings: Timings) -> Running {
+    let bindings = Arc::new(Bindings::default());
+    bindings.serve(Stub::accepting(manifest("m")), operator_core::Document::new(&b"{}"[..])).unwrap();
+    let judge = Arc::new(Judge::new(bindings, Limits::default(), "own", Arc::new(Deaf)));
+    let resolver = Arc::new(Resolver::default());
+    resolver.serve("test", &made.certificate, &made.key).unwrap();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), &resolver, judge, timings).await.unwrap();
+    let address = server.address().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    Running { address, resolver, stop, ended: tokio::spawn(server.run(stopped)) }
+}
+
+type Client = SendRequest<Full<bytes::Bytes>>;
+
+async fn connect(address: SocketAddr, authority: &str) -> io::Result<Client> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("s.own.svc").unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let (client, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Posts a review, and gives the code and whether the connection ends.
+async fn post(client: &mut Client) -> Result<(u16, bool), hyper::Error> {
+    let review = serde_json::json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "u", "kind": {"group": "m.example.org", "version": "v1", "kind": "Thing"}, "operation": "CREATE",
+        "object": {"metadata": {"name": "a"}}}});
+    client.ready().await?;
+    let request = http::Request::post("/validate-m?timeout=5s").header("host", "s.own.svc");
+    let response = client.send_request(request.body(Full::from(review.to_string())).unwrap()).await?;
+    let closes = response.headers().get(CONNECTION).is_some_and(|value| value == "close");
+    let code = response.status().as_u16();
+    response.into_body().collect().await?;
+    Ok((code, closes))
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_requests() {
+    let made = made();
+    let running = start(&made, Timings::default()).await;
+    let mut client = connect(running.address, &made.authority).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(post(&mut client).await.unwrap(), (200, false));
+    }
+}
+
+#[tokio::test]
+async fn another_certificate_is_served_to_new_connections_and_old_ones_go_on() {
+    let (one, two) = (made(), made());
+    let running = start(&one, Timings::default()).await;
+    let mut old = connect(running.address, &one.authority).await.unwrap();
+    running.resolver.serve("test", &two.certificate, &two.key).unwrap();
+    assert_eq!(post(&mut old).await.unwrap().0, 200);
+    let mut new = connect(running.address, &two.authority).await.unwrap();
+    assert_eq!(post(&mut new).await.unwrap().0, 200);
+    assert!(connect(running.address, &one.authority).await.is_err(), "the old authority did not sign it");
+}
+
+#[tokio::test]
+async fn a_key_of_another_certificate_is_refused_and_the_one_before_goes_on() {
+    let (one, two) = (made(), made());
+    let running = start(&one, Timings::default()).await;
+    let error = running.resolver.serve("there", &two.certificate, &one.key).unwrap_err();
+    assert!(error.to_string().contains("there"), "{error}");
+    let mut client = connect(running.address, &one.authority).await.unwrap();
+    assert_eq!(post(&mut client).await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn after_the_signal_every_answer_closes_its_connection_and_none_is_lost() {
+    let made = made();
+    let timings = Timings { grace: Duration::from_millis(300), ..Timings::default() };
+    let running = start(&made, timings).await;
+    let mut old = connect(running.address, &made.authority).await.unwrap();
+    post(&mut old).await.unwrap();
+    running.stop.send_replace(true);
+    assert_eq!(post(&mut old).await.unwrap(), (200, true), "a connection from before");
+    let mut new = connect(running.address, &made.authority).await.unwrap();
+    assert_eq!(post(&mut new).await.unwrap(), (200, true), "a new one within the grace");
+    running.ended.await.unwrap();
+    assert!(connect(running.address, &made.authority).await.is_err(), "and none after it");
+}
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_up_the_end() {
+    let made = made();
+    let timings = Timings { grace: Duration::from_millis(10), last: Duration::from_mins(1), ..Timings::default() };
+    let running = start(&made, timings).await;
+    let mut idle = connect(running.address, &made.authority).await.unwrap();
+    post(&mut idle).await.unwrap();
+    running.stop.send_replace(true);
+    timeout(Duration::from_secs(10), running.ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_trusts_somebody_else_hurts_nobody() {
+    let made = made();
+    let running = start(&made, Timings::default()).await;
+    assert!(connect(running.address, &crate::certificates::testing::made().authority).await.is_err());
+    let mut client = connect(running.address, &made.authority).await.unwrap();
+    assert_eq!(post(&mut client).await.unwrap().0, 200);
+}
