@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Runs the operator until it gets SIGTERM.
     Run(Box<Run>),
+    /// Takes the webhooks back before the operator is removed: both configurations, conversions that lead to it, and the certificates
+    /// that it made. Without this, nothing that it guards could be changed any more.
+    UninstallWebhooks(Uninstall),
 }
 
 /// How log lines are written.
@@ -60,10 +63,77 @@ pub(crate) struct Run {
     /// This replica's name in the lease: that of its pod, or else of its host and process.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+    #[command(flatten)]
+    pub(crate) webhooks: Webhooks,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+}
+
+/// What is taken back.
+#[derive(Debug, Args)]
+pub(crate) struct Uninstall {
+    /// The operator's own namespace. Without one, that of the kubeconfig's context or of the pod.
+    #[arg(long, env = "SCONE_OPERATOR_NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Logging {
     /// What is logged, such as `info` or `info,operator_controller=debug`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub(crate) log: String,
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     pub(crate) log_format: LogFormat,
+}
+
+/// Whether something is there at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// Where the API server finds the webhooks.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The service in the operator's namespace that leads to the webhooks, on port 443.
+    #[arg(long, env = "SCONE_OPERATOR_WEBHOOK_SERVICE", default_value = "scone-webhook-service")]
+    pub(crate) webhook_service: String,
+    /// The URL that leads to the webhooks, such as `https://10.0.0.1:9443`, instead of a service: for API servers that see none.
+    #[arg(long, env = "SCONE_OPERATOR_WEBHOOK_URL")]
+    pub(crate) webhook_url: Option<String>,
+}
+
+/// How admission and conversion are served.
+#[derive(Debug, Args)]
+pub(crate) struct Webhooks {
+    /// Whether webhooks are served and registered. Without them the operator works, but nobody is told of a bad object when it is
+    /// written, and nothing is converted.
+    #[arg(long = "webhooks", env = "SCONE_OPERATOR_WEBHOOKS", value_enum, default_value_t = Switch::On)]
+    pub(crate) served: Switch,
+    /// Where webhooks are served, over HTTPS.
+    #[arg(long, default_value = "0.0.0.0:9443")]
+    pub(crate) webhook_bind_address: SocketAddr,
+    /// Folder with tls.crt, tls.key and ca.crt, as cert-manager writes and kubelet mounts them. Without one, the operator makes and
+    /// rotates its own, in the Secret webhook-server-cert.
+    #[arg(long, env = "SCONE_OPERATOR_WEBHOOK_CERT_DIR")]
+    pub(crate) webhook_cert_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Seconds for which webhooks are answered after SIGTERM, while connections move to other replicas. The pod's grace period has to
+    /// be ten seconds longer.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) webhook_drain_seconds: u64,
+    /// Lifetimes in seconds of the operator's own certificates: authority, certificate, from a new authority to its use, and from its
+    /// use to the end of trust in the old one. For tests.
+    #[arg(long, hide = true, value_delimiter = ',', num_args = 4)]
+    pub(crate) webhook_certificate_seconds: Option<Vec<u64>>,
 }

@@ -6,6 +6,7 @@ mod metrics;
 mod modules;
 mod run;
 mod serve;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -14,18 +15,26 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    args::{Arguments, Command, LogFormat, Run},
+    args::{Arguments, Command, LogFormat, Logging},
     failure::Failure,
 };
 
 fn main() -> ExitCode {
-    let Arguments { command: Command::Run(arguments) } = Arguments::parse();
-    log(&arguments);
+    let Arguments { command } = Arguments::parse();
+    log(match &command {
+        Command::Run(arguments) => &arguments.logging,
+        Command::UninstallWebhooks(arguments) => &arguments.logging,
+    });
     // Two libraries may bring a provider each, and rustls then panics at the first connection unless one is chosen before.
     let chosen = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match (chosen, runtime) {
-        (Ok(()), Ok(runtime)) => runtime.block_on(run::run(*arguments)),
+        (Ok(()), Ok(runtime)) => runtime.block_on(async {
+            match command {
+                Command::Run(arguments) => run::run(*arguments).await,
+                Command::UninstallWebhooks(arguments) => webhooks::uninstall(&arguments).await,
+            }
+        }),
         (Err(_), _) => Err(Failure::Ended("another TLS provider was chosen before".to_owned())),
         (_, Err(failed)) => {
             Err(Failure::Ended(format!("no runtime: {failed}; raise the limit of threads (ulimit -u)")))
@@ -41,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 /// Logs to standard error. kube would show the body of an answer that it cannot read, and with it a secret.
-fn log(arguments: &Run) {
+fn log(arguments: &Logging) {
     let filter = EnvFilter::try_new(format!("{},kube_client::client=error", arguments.log));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,kube_client::client=error"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -40,6 +40,21 @@ struct Of {
     module: String,
 }
 
+/// Requests of the API server by path and how they were answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    path: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Under {
+    path: String,
+}
+
+/// Known only to some replicas, and only from some moment on: absent until then.
+type Known = Family<Vec<(String, String)>, Gauge>;
+
 /// All metrics of the process.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -55,6 +70,10 @@ pub(crate) struct Metrics {
     objects: Gauge,
     refused_kinds: Gauge,
     missing_rights: Gauge,
+    webhook_requests: Family<Answered, Counter>,
+    webhook_seconds: Family<Under, Histogram>,
+    webhook_reachable: Known,
+    webhook_certificate: Known,
 }
 
 /// Seconds: a call takes microseconds to milliseconds, a reconcile up to seconds.
@@ -77,6 +96,10 @@ impl Metrics {
             objects: Gauge::default(),
             refused_kinds: Gauge::default(),
             missing_rights: Gauge::default(),
+            webhook_requests: Family::default(),
+            webhook_seconds: Family::new_with_constructor(seconds),
+            webhook_reachable: Family::default(),
+            webhook_certificate: Family::default(),
         };
         let registry = metrics.registry.sub_registry_with_prefix("scone_operator");
         registry.register("reconciles", "Reconciles by outcome and reason", metrics.reconciles.clone());
@@ -87,6 +110,18 @@ impl Metrics {
         registry.register("module_memory_bytes", "Memory of a module's latest call", metrics.memory_bytes.clone());
         registry.register("module_loads", "Loaded and refused module files", metrics.loads.clone());
         registry.register("cached_objects", "Objects in the caches", metrics.objects.clone());
+        registry.register("webhook_requests", "Webhook requests by path and outcome", metrics.webhook_requests.clone());
+        registry.register("webhook_request_seconds", "How long webhooks take", metrics.webhook_seconds.clone());
+        registry.register(
+            "webhook_reachable",
+            "1 when the API server reaches the webhooks, 0 when not; the leader asks",
+            metrics.webhook_reachable.clone(),
+        );
+        registry.register(
+            "webhook_certificate_end_seconds",
+            "When the webhook certificate ends, in Unix seconds",
+            metrics.webhook_certificate.clone(),
+        );
         registry.register("refused_kinds", "Kinds that the API server refuses to show", metrics.refused_kinds.clone());
         registry.register(
             "missing_rights",
@@ -107,6 +142,22 @@ impl Metrics {
             let bytes = i64::try_from(usage.memory_bytes).unwrap_or(i64::MAX);
             metrics.memory_bytes.get_or_create(&Of { module }).set(bytes);
         })
+    }
+
+    /// A webhook request was answered.
+    pub(crate) fn answered(&self, path: &str, outcome: &'static str, took: Duration) {
+        self.webhook_requests.get_or_create(&Answered { path: path.to_owned(), outcome }).inc();
+        self.webhook_seconds.get_or_create(&Under { path: path.to_owned() }).observe(took.as_secs_f64());
+    }
+
+    /// Whether the API server reaches the webhooks.
+    pub(crate) fn reachable(&self, reachable: bool) {
+        self.webhook_reachable.get_or_create(&Vec::new()).set(reachable.into());
+    }
+
+    /// When the webhook certificate ends, in Unix seconds.
+    pub(crate) fn certificate(&self, ends: i64) {
+        self.webhook_certificate.get_or_create(&Vec::new()).set(ends);
     }
 
     /// A module file was taken or refused.

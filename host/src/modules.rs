@@ -15,6 +15,7 @@ use operator_controller::Operator;
 use operator_core::{Document, Module};
 use operator_engine::Engine;
 use operator_package::Folder;
+use operator_webhook::Bindings;
 use tokio::sync::{mpsc::UnboundedSender, watch::Receiver};
 use tracing::{error, info};
 
@@ -34,6 +35,7 @@ pub(crate) struct Modules {
     path: String,
     engine: Engine,
     operator: Arc<Operator>,
+    bindings: Arc<Bindings>,
     metrics: Arc<Metrics>,
     /// Hears of refused files: the reason and the text.
     tell: UnboundedSender<(&'static str, String)>,
@@ -58,12 +60,14 @@ impl Modules {
         path: &Path,
         engine: Engine,
         operator: Arc<Operator>,
+        bindings: Arc<Bindings>,
         metrics: Arc<Metrics>,
         tell: UnboundedSender<(&'static str, String)>,
     ) -> Result<Self, std::io::Error> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         let path = path.display().to_string();
-        Ok(Self { dir, path, engine, operator, metrics, tell, seen: Mutex::default(), refused: Mutex::default() })
+        let (seen, refused) = (Mutex::default(), Mutex::default());
+        Ok(Self { dir, path, engine, operator, bindings, metrics, tell, seen, refused })
     }
 
     /// Why files are refused, one line each; empty when all serve.
@@ -153,7 +157,10 @@ impl Modules {
             Refused { reason: "InvalidSettings", why: format!("{name}.json: {}", causes.join("; ")) }
         })?;
         let version = module.generation().to_string();
-        self.operator.serve(Arc::new(module), settings);
+        let module: Arc<dyn Module> = Arc::new(module);
+        let bound = self.bindings.serve(Arc::clone(&module), settings.clone());
+        bound.map_err(|e| Refused { reason: e.reason(), why: e.to_string() })?;
+        self.operator.serve(module, settings);
         Ok(version)
     }
 

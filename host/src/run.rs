@@ -6,6 +6,7 @@ use cap_std::{ambient_authority, fs::Dir};
 use kube::{Client, Config};
 use operator_controller::{Beyond, Clock, Lease, Operator, Store, Surroundings, Tasks, versions};
 use operator_engine::{Compiler, Engine, EngineConfig};
+use operator_webhook::Bindings;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -19,6 +20,7 @@ use crate::{
     metrics::Metrics,
     modules::Modules,
     serve::{Answer, Server, verdict},
+    webhooks::{Around, Webhooks},
 };
 
 /// One answer of the API server may take so long; watches apart.
@@ -26,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// A reconcile under way may take so long after SIGTERM, before the process ends without it.
 const LAST_WORK: Duration = Duration::from_secs(6);
 
-struct SystemClock;
+pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> i64 {
@@ -56,17 +58,28 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
         witness: Arc::clone(&metrics) as Arc<dyn operator_controller::Witness>,
     };
     let (leading, leads) = watch::channel(!arguments.leader_elect);
-    let (operator, tasks) = Operator::new(surroundings, leads);
+    let (operator, tasks) = Operator::new(surroundings, leads.clone());
     let (tell, told) = mpsc::unbounded_channel();
-    let modules = Arc::new(modules(&arguments, &operator, &metrics, tell)?);
+    let bindings = Arc::new(Bindings::default());
+    let modules = Arc::new(modules(&arguments, &operator, &bindings, &metrics, tell.clone())?);
     let (stopping, stop) = watch::channel(false);
     let mut parts = Parts { stop: stop.clone(), running: JoinSet::new() };
-    serve(&mut parts, &arguments, &operator, &modules, &metrics).await?;
+    let around = Around {
+        client: client.clone(),
+        namespace: namespace.clone(),
+        bindings: Arc::clone(&bindings),
+        leads,
+        metrics: Arc::clone(&metrics),
+        tell,
+    };
+    let (webhooks, answering) = Webhooks::start(&mut parts, &arguments.webhooks, around).await?.unzip();
+    serve(&mut parts, &arguments, &operator, &modules, &metrics, webhooks.as_ref()).await?;
     parts.add("the folder of modules", {
         let (modules, stop) = (Arc::clone(&modules), stop.clone());
         async move {
             let first = Arc::clone(&modules);
             drop(tokio::task::spawn_blocking(move || first.look()).await);
+            bindings.complete();
             modules.follow(stop).await;
         }
     });
@@ -78,23 +91,28 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
         let lease = Lease::new(client, &namespace, &arguments.lease_name, &identity);
         tokio::spawn(async move { lease.hold(&leading, lease_stop).await })
     });
-    let outcome = supervise(tasks, &operator, parts, stopping, lease.as_ref()).await;
+    let lasting = [("the lease's task", lease.as_ref()), ("the webhook server", answering.as_ref())];
+    let outcome = supervise(tasks, &operator, parts, stopping, &lasting).await;
     // Only now, when nothing writes any more, may another replica begin.
     lease_stopping.send_replace(true);
     if let Some(lease) = lease {
         drop(lease.await);
     }
+    // Last, as API servers may send requests to this replica for a while.
+    if let Some(answering) = answering {
+        drop(answering.await);
+    }
     outcome
 }
 
 /// Background tasks besides the operator's own.
-struct Parts {
-    stop: watch::Receiver<bool>,
+pub(crate) struct Parts {
+    pub(crate) stop: watch::Receiver<bool>,
     running: JoinSet<&'static str>,
 }
 
 impl Parts {
-    fn add(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn add(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.running.spawn(async move {
             work.await;
             name
@@ -108,7 +126,7 @@ async fn supervise(
     operator: &Arc<Operator>,
     mut parts: Parts,
     stopping: watch::Sender<bool>,
-    lease: Option<&tokio::task::JoinHandle<()>>,
+    lasting: &[(&str, Option<&tokio::task::JoinHandle<()>>)],
 ) -> Result<(), Failure> {
     let signals = |error: std::io::Error| Failure::Ended(format!("signals cannot be received: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
@@ -128,9 +146,12 @@ async fn supervise(
             Some(ended) = parts.running.join_next() => {
                 break Err(Failure::Ended(format!("{} ended although nobody asked it to", ended.unwrap_or("a task that panicked"))));
             }
-            _ = look.tick() => if lease.is_some_and(tokio::task::JoinHandle::is_finished) {
-                break Err(Failure::Ended("the lease's task ended although nobody asked it to".to_owned()));
-            },
+            _ = look.tick() => {
+                let mut ended = lasting.iter().filter(|(_, task)| task.is_some_and(tokio::task::JoinHandle::is_finished));
+                if let Some((name, _)) = ended.next() {
+                    break Err(Failure::Ended(format!("{name} ended although nobody asked it to")));
+                }
+            }
         }
     };
     info!("stops: no parent is taken any more");
@@ -176,7 +197,7 @@ async fn announce(
 
 /// One client for watches, which may be silent for long, and one for everything else, which may not. Neither repeats requests by
 /// itself: kube would for minutes, the lease's included.
-async fn clients() -> Result<(Client, Client), Failure> {
+pub(crate) async fn clients() -> Result<(Client, Client), Failure> {
     let wrong = |error: &dyn std::fmt::Display| {
         Failure::Cluster(format!(
             "no cluster is configured: {error}; set KUBECONFIG, or run in a pod with a service account"
@@ -194,6 +215,7 @@ async fn clients() -> Result<(Client, Client), Failure> {
 fn modules(
     arguments: &Run,
     operator: &Arc<Operator>,
+    bindings: &Arc<Bindings>,
     metrics: &Arc<Metrics>,
     tell: mpsc::UnboundedSender<(&'static str, String)>,
 ) -> Result<Modules, Failure> {
@@ -205,7 +227,14 @@ fn modules(
         config = config.with_cache(folder);
     }
     let engine = Engine::new(config).map_err(|error| Failure::Usage(error.to_string()))?;
-    let opened = Modules::open(&arguments.modules, engine, Arc::clone(operator), Arc::clone(metrics), tell);
+    let opened = Modules::open(
+        &arguments.modules,
+        engine,
+        Arc::clone(operator),
+        Arc::clone(bindings),
+        Arc::clone(metrics),
+        tell,
+    );
     opened.map_err(|error| {
         Failure::Usage(format!("--modules {}: {error}; name a folder of packages", arguments.modules.display()))
     })
@@ -217,11 +246,17 @@ async fn serve(
     operator: &Arc<Operator>,
     modules: &Arc<Modules>,
     metrics: &Arc<Metrics>,
+    webhooks: Option<&Arc<Webhooks>>,
 ) -> Result<(), Failure> {
     let alive: Answer = Arc::new(|| verdict(&[], &[]));
     let ready: Answer = {
         let (operator, modules, stop) = (Arc::clone(operator), Arc::clone(modules), parts.stop.clone());
-        Arc::new(move || verdict(&unready(&operator, &modules, *stop.borrow()), &degraded(&operator, &modules)))
+        let webhooks = webhooks.cloned();
+        Arc::new(move || {
+            let mut lines = unready(&operator, &modules, *stop.borrow());
+            lines.extend(webhooks.iter().flat_map(|webhooks| webhooks.missing()));
+            verdict(&lines, &degraded(&operator, &modules))
+        })
     };
     let counted: Answer = {
         let (operator, metrics) = (Arc::clone(operator), Arc::clone(metrics));

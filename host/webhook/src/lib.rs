@@ -40,6 +40,9 @@ pub trait Witness: Send + Sync {
     /// Whether the API server reaches the webhooks, as far as the last probe shows.
     fn reachable(&self, reachable: bool);
 
+    /// What people have to hear of: a reason of `host/REASONS.md`, and a text with the fix.
+    fn announce(&self, reason: &'static str, text: String);
+
     /// The certificate that is served from now on ends then, in Unix seconds.
     fn certificate(&self, ends: i64);
 }

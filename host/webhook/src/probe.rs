@@ -1,5 +1,4 @@
-//! Whether the API server reaches us. The only file that writes probes, which are never stored, and the event that tells of a failure
-//! (invariant I3).
+//! Whether the API server reaches us. The only file that writes probes, which are never stored (invariant I3).
 //!
 //! The leader creates a labelled `ConfigMap` in a dry run. Its webhook leads to some replica, which answers with a warning that the API
 //! server hands back: so it matters not which replica was reached, and firewalls, services and certificates are all on the way.
@@ -8,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::Method;
 use kube::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch::Receiver;
 use tracing::{info, warn};
 
@@ -29,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(5);
 /// So many in a row that do not arrive are no accident: a new configuration takes a moment to be heard of.
 const MISSES: u32 = 2;
-/// An event about the same trouble comes again after so many seconds.
+/// The same trouble is announced again after so many seconds.
 const REMIND: u64 = 3600;
 
 /// The warning that says that a probe has arrived.
@@ -42,8 +41,6 @@ pub struct Probe {
     client: Client,
     target: Target,
     namespace: String,
-    /// This replica's pod, which events are about.
-    pod: String,
     port: u16,
     clock: Clock,
     witness: Arc<dyn Witness>,
@@ -64,12 +61,11 @@ impl Probe {
         client: Client,
         target: Target,
         namespace: &str,
-        pod: &str,
         port: u16,
         clock: Clock,
         witness: Arc<dyn Witness>,
     ) -> Self {
-        Self { client, target, namespace: namespace.to_owned(), pod: pod.to_owned(), port, clock, witness }
+        Self { client, target, namespace: namespace.to_owned(), port, clock, witness }
     }
 
     /// Probes while this replica leads and has registered the webhooks, until `stop` is true.
@@ -105,7 +101,7 @@ impl Probe {
                 EVERY
             }
             Err(error @ Error::Unreachable { .. }) => {
-                self.missed(seen, &error).await;
+                self.missed(seen, &error);
                 SOON
             }
             // A probe that may not be sent says nothing about the way.
@@ -117,7 +113,7 @@ impl Probe {
     }
 
     /// One more probe did not arrive: tells so when it is no accident, and not again and again.
-    async fn missed(&self, seen: &mut Seen, error: &Error) {
+    fn missed(&self, seen: &mut Seen, error: &Error) {
         seen.misses = seen.misses.saturating_add(1);
         if seen.misses < MISSES {
             return;
@@ -128,10 +124,8 @@ impl Probe {
             return;
         }
         warn!(%error, reason = error.reason(), "webhooks");
-        match self.tell(error, now).await {
-            Ok(()) => seen.told = Some(now),
-            Err(untold) => warn!(error = %untold, "the event about it cannot be written"),
-        }
+        self.witness.announce(error.reason(), error.to_string());
+        seen.told = Some(now);
     }
 
     async fn send(&self, number: u64) -> Result<(), Error> {
@@ -153,26 +147,6 @@ impl Probe {
             }
             Err(Error::Refused { message, .. }) if message.contains(WEBHOOK) => Err(unreachable(message)),
             Err(error) => Err(error),
-        }
-    }
-
-    /// Writes an event about this replica's pod.
-    async fn tell(&self, error: &Error, now: i64) -> Result<(), Error> {
-        let time = time::OffsetDateTime::from_unix_timestamp(now).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-        let (date, clock) = (time.date(), time.time());
-        let note: String = error.to_string().chars().take(900).collect();
-        let event: Value = json!({
-            "apiVersion": "events.k8s.io/v1", "kind": "Event",
-            "metadata": {"name": format!("webhook-unreachable.{now:x}"), "namespace": self.namespace},
-            "type": "Warning", "reason": error.reason(), "action": "Probe", "note": note,
-            "regarding": {"apiVersion": "v1", "kind": "Pod", "namespace": self.namespace, "name": self.pod},
-            "reportingController": "operator.scone.cloud", "reportingInstance": self.pod.chars().take(128).collect::<String>(),
-            "eventTime": format!("{date}T{:02}:{:02}:{:02}.000000Z", clock.hour(), clock.minute(), clock.second()),
-        });
-        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events?fieldManager={MANAGER}", self.namespace);
-        match send(&self.client, "create", Method::POST, &path, Form::Json, Some(&event)).await {
-            Err(error) if !error.is(409) => Err(error),
-            _ => Ok(()),
         }
     }
 }

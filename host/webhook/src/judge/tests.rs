@@ -23,6 +23,7 @@ impl Witness for Ears {
     }
 
     fn reachable(&self, _: bool) {}
+    fn announce(&self, _: &'static str, _: String) {}
 
     fn certificate(&self, _: i64) {}
 }

@@ -23,6 +23,7 @@ struct Deaf;
 impl Witness for Deaf {
     fn answered(&self, _: &str, _: &'static str, _: Duration) {}
     fn reachable(&self, _: bool) {}
+    fn announce(&self, _: &'static str, _: String) {}
     fn certificate(&self, _: i64) {}
 }
 
