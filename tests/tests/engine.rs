@@ -137,6 +137,7 @@ fn refused(name: &str) -> LoadError {
 const EXPECTED: &[(&str, &str)] = &[
     ("good", "answers"),
     ("good_v2", "answers"),
+    ("as_told", "answers"),
     ("admitter_only", "answers"),
     ("reconciler_only", "answers"),
     ("log_flood", "answers"),

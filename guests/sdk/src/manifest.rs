@@ -179,8 +179,13 @@ impl ManifestBuilder {
         self
     }
 
-    /// The manifest.
-    pub fn build(self) -> Manifest {
+    /// The manifest. Where a kind has a status with a schema, what the host writes there is added to it: the API server would
+    /// drop fields that no schema knows.
+    pub fn build(mut self) -> Manifest {
+        for kind in &mut self.manifest.kinds {
+            let versions = kind.crd.pointer_mut("/spec/versions").and_then(serde_json::Value::as_array_mut);
+            versions.into_iter().flatten().for_each(with_status_of_host);
+        }
         self.manifest
     }
 
@@ -195,6 +200,24 @@ impl ManifestBuilder {
         #[expect(clippy::indexing_slicing, reason = "the position was found or made just above")]
         &mut rules[at]
     }
+}
+
+/// Adds `conditions` and `observedGeneration` to the schema of a status that lacks them.
+fn with_status_of_host(version: &mut serde_json::Value) {
+    let status = version.pointer_mut("/schema/openAPIV3Schema/properties/status/properties");
+    let Some(fields) = status.and_then(serde_json::Value::as_object_mut) else { return };
+    fields.entry("observedGeneration").or_insert_with(|| serde_json::json!({"type": "integer", "format": "int64"}));
+    fields.entry("conditions").or_insert_with(|| {
+        let text = serde_json::json!({"type": "string"});
+        serde_json::json!({
+            "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
+            "items": {"type": "object", "required": ["type", "status"], "properties": {
+                "type": text, "status": text, "reason": text, "message": text,
+                "lastTransitionTime": {"type": "string", "format": "date-time"},
+                "observedGeneration": {"type": "integer", "format": "int64"},
+            }},
+        })
+    });
 }
 
 fn kind_rule<K: Resource<DynamicType = ()>>(namespaces: NamespaceRule) -> KindRule {

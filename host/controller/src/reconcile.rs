@@ -244,6 +244,9 @@ async fn carry_out(
     };
     act(ctx, observation, &parent, &desired).await;
     let mut progress = Progress::of_plan(&plan);
+    if let (Progress::Done, Some(again)) = (&progress, written.iter().find(|w| w.verb == "recreate")) {
+        progress = Progress::Waiting(vec![format!("{}: to be created again", again.identity)]);
+    }
     if let (Progress::Done, true) = (&progress, observation.finalizing) {
         progress = Progress::Waiting(vec!["the object is being deleted".into()]);
     }

@@ -3,6 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use operator_core::{Condition, Document, Event, EventType, ObjectRef, plan, status, status::Progress};
 use serde_json::{Value, json};
+use tracing::warn;
 
 use crate::{Cache, Context, Error, api::Api, contention::fingerprint, observe::Observation, observe::parent_value};
 
@@ -18,7 +19,12 @@ pub(crate) async fn report(
     let identity = observation.parent.object_ref();
     let parent = parent_value(observation)?;
     let conditions = status::conditions(conditions, progress);
-    let Some(next) = status::next(&parent, answer, &conditions, &time(ctx.clock.now())) else { return Ok(false) };
+    let now = ctx.clock.now();
+    let Some(next) = status::next(&parent, answer, &conditions, &time(now)) else { return Ok(false) };
+    if ctx.contention.hold(&identity, &said(answer, &conditions), now).is_some() {
+        warn!(object = %identity, "its status does not stay as written; does its CRD know `conditions` and all fields?");
+        return Ok(false);
+    }
     let mut metadata = json!({"name": identity.name});
     if let (Some(map), Some(namespace)) = (metadata.as_object_mut(), &identity.namespace) {
         map.insert("namespace".into(), namespace.clone().into());
@@ -32,6 +38,16 @@ pub(crate) async fn report(
         Err(error) if error.is_not_found() => Ok(false),
         other => other.map(|()| true),
     }
+}
+
+/// What a status says, without the times at which it said so.
+fn said(answer: Option<&Document>, conditions: &[Condition]) -> Document {
+    let mut bytes = answer.map(|answer| answer.bytes().to_vec()).unwrap_or_default();
+    for condition in conditions {
+        let parts = [&condition.type_, condition.status.as_str(), &condition.reason, &condition.message];
+        parts.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+    }
+    Document::new(bytes)
 }
 
 /// Seconds since 1970 as Kubernetes writes time.

@@ -84,6 +84,8 @@ pub struct Step {
     pub changes: Vec<Change>,
     /// Where the object stands now.
     pub standing: Standing,
+    /// Whether it is ready as soon as it exists.
+    pub exists_suffices: bool,
     /// Whether a refused change of an immutable field leads to delete and create.
     pub recreate: bool,
     /// The UID of the existing object.
@@ -173,9 +175,19 @@ impl Plan {
 
     /// What is not as it should be yet, one line each; empty when everything stands.
     pub fn waiting(&self) -> Vec<String> {
+        self.waits(false)
+    }
+
+    /// What is not as it should be once this plan is carried out: objects that only have to exist do so then.
+    pub fn waiting_after(&self) -> Vec<String> {
+        self.waits(true)
+    }
+
+    fn waits(&self, carried_out: bool) -> Vec<String> {
         let mut lines = Vec::new();
         for step in self.steps.iter().chain(&self.prune) {
             match (&step.standing, step.verb) {
+                (_, Verb::Create | Verb::Update | Verb::Adopt) if carried_out && step.exists_suffices => {}
                 (_, Verb::Prune) => lines.push(format!("{}: to be deleted", step.identity)),
                 (_, Verb::Create) => lines.push(format!("{}: to be created", step.identity)),
                 (_, Verb::Update | Verb::Adopt) => lines.push(format!("{}: to be changed", step.identity)),

@@ -22,9 +22,9 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// The progress that a plan shows before it is carried out.
+    /// The progress once a plan is carried out.
     pub fn of_plan(plan: &Plan) -> Self {
-        let waiting = plan.waiting();
+        let waiting = plan.waiting_after();
         if waiting.is_empty() { Self::Done } else { Self::Waiting(waiting) }
     }
 

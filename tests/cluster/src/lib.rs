@@ -7,9 +7,11 @@
 mod api;
 mod keys;
 mod process;
+mod proxy;
 pub mod tools;
 
 pub use api::{ApiRing, Identity};
+pub use proxy::{Decide, Fate, Proxy};
 
 /// Why there is no cluster. Each text ends with what to do.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{DIGEST, Input, Step, Verb, check};
 use crate::{
-    Child, Document, Identity, ObjectRef, Rejection, Strategy,
+    Child, Document, Identity, ObjectRef, Readiness, Rejection, Strategy,
     diff::{self, Change},
     grants, inventory,
     readiness::{self, Standing},
@@ -39,6 +39,7 @@ pub(super) fn step(input: &Input<'_>, parent: &ObjectRef, child: &Child, held_ba
         document: verb.writes().then(|| Document::from_value(&document)),
         changes: if matches!(verb, Verb::Update | Verb::Adopt) { changes } else { Vec::new() },
         standing: readiness::standing(child.readiness, existing.as_ref()),
+        exists_suffices: child.readiness == Readiness::Exists,
         recreate: child.strategy == Strategy::RecreateOnImmutable,
         uid: existing.as_ref().and_then(uid_of),
     })
@@ -141,6 +142,7 @@ pub(super) fn prune(input: &Input<'_>, parent: &ObjectRef, steps: &[Step]) -> Re
             document: None,
             changes: Vec::new(),
             standing: if leaving { Standing::Terminating } else { Standing::Current },
+            exists_suffices: false,
             recreate: false,
             uid: uid_of(&object),
         });

@@ -1,10 +1,16 @@
 //! A cluster with CRDs and modules, an operator to start, and what tests ask of them.
 #![allow(
+    dead_code,
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "helpers of tests fail as tests do; clippy knows test functions only"
+    reason = "helpers of tests fail as tests do, and no test program needs all of them"
 )]
+
+mod told;
+
+pub(crate) mod balancer;
+pub(crate) mod certificates;
 
 use std::{
     io::{BufRead, BufReader},
@@ -14,8 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::{ApiRing, Identity};
+use cluster::{ApiRing, Fate, Identity, Proxy};
 use kube::Client;
+use operator_package::Package;
 use serde_json::{Value, json};
 
 /// How long anything may take.
@@ -39,9 +46,12 @@ fn variable(name: &str) -> PathBuf {
     path.unwrap_or_else(|| panic!("{name} names nothing that exists; run the tests with `cargo xtask test api`"))
 }
 
-/// The bytes of a built module.
+/// The bytes of a built module, or of a fixture.
 pub(crate) fn package(name: &str) -> Vec<u8> {
-    std::fs::read(variable("SCONE_OPERATOR_MODULES").join(format!("{name}.wasm"))).unwrap()
+    let file = format!("{name}.wasm");
+    let folders = ["SCONE_OPERATOR_MODULES", "SCONE_OPERATOR_FIXTURES"].map(variable);
+    let path = folders.iter().map(|folder| folder.join(&file)).find(|path| path.exists());
+    std::fs::read(path.unwrap_or_else(|| panic!("there is no module {name}"))).unwrap()
 }
 
 /// A cluster of its own, with CRDs, a namespace and a folder of modules.
@@ -55,24 +65,26 @@ pub(crate) struct Stage {
 const OPERATOR: &str = "scone-operator";
 
 impl Stage {
+    /// With the modules that are shipped.
     pub(crate) async fn start() -> Self {
+        Self::with(&["las", "sgxplugin"]).await
+    }
+
+    /// With these modules, their CRDs, and the namespace `scone-system`.
+    pub(crate) async fn with(modules: &[&str]) -> Self {
         let ring = ApiRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
         let stage = Self { ring, admin, modules: tempfile::tempdir().unwrap() };
-        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/crds");
-        let files = std::fs::read_dir(crds).unwrap().map(|entry| entry.unwrap().path());
-        for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml")) {
-            let text = std::fs::read_to_string(file).unwrap();
-            stage.apply_text(&text, "apiextensions.k8s.io/v1", "customresourcedefinitions").await;
-        }
-        for plural in ["las", "sgxplugins"] {
-            soon("the kinds", || async { stage.list("base.scone.cloud/v1beta1", plural).await.map(drop) }).await;
+        for name in modules {
+            let bytes = package(name);
+            for kind in Package::read(bytes.clone()).unwrap().manifest.kinds {
+                stage.apply_value(&kind.crd, "apiextensions.k8s.io/v1", "customresourcedefinitions").await;
+                soon("the kind", || async { stage.list(&kind.api_version, &kind.plural).await.map(drop) }).await;
+            }
+            stage.module(&name.replace('_', "-"), &bytes);
         }
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "scone-system"}});
         stage.apply_value(&namespace, "v1", "namespaces").await;
-        for name in ["las", "sgxplugin"] {
-            stage.module(name, &package(name));
-        }
         stage
     }
 
@@ -86,20 +98,30 @@ impl Stage {
     /// Starts an operator and waits until it is ready.
     pub(crate) async fn operator(&self, arguments: &[&str]) -> Operator {
         let kubeconfig = self.ring.kubeconfig(&Identity::admin(OPERATOR)).unwrap();
+        self.operator_with(&kubeconfig, arguments).await
+    }
+
+    /// Starts an operator with this kubeconfig and waits until it is ready.
+    pub(crate) async fn operator_with(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
+        let operator = self.spawn(kubeconfig, arguments);
+        soon("a ready operator", || async { operator.readiness().await.filter(|(code, _)| *code == 200) }).await;
+        operator
+    }
+
+    /// Starts an operator.
+    pub(crate) fn spawn(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
+        // The API server reaches no service here: webhooks are for tests that say where they are.
+        let webhooks = if arguments.contains(&"--webhook-url") { "on" } else { "off" };
+        // Compiled once for all clusters of all tests.
+        let compiled = variable("SCONE_OPERATOR_MODULES").with_file_name("compiled-for-tests");
         let mut child = Command::new(variable("SCONE_OPERATOR_PROGRAM"))
-            .args([
-                "run",
-                "--namespace",
-                "scone-system",
-                "--metrics-bind-address",
-                "127.0.0.1:0",
-                "--health-probe-bind-address",
-                "127.0.0.1:0",
-                "--modules",
-            ])
+            .args(["run", "--namespace", "scone-system"])
+            .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "127.0.0.1:0"])
+            .arg("--modules")
             .arg(self.modules.path())
             .arg("--cache")
-            .arg(self.ring.path().join("compiled"))
+            .arg(compiled)
+            .args(["--webhooks", webhooks])
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
             .stderr(Stdio::piped())
@@ -112,12 +134,33 @@ impl Stage {
                 heard.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
             }
         });
-        let operator = Operator { child, log };
-        soon("a ready operator", || async {
-            operator.answer("health", "/readyz").await.filter(|(code, _)| *code == 200)
-        })
-        .await;
-        operator
+        Operator { child, log }
+    }
+
+    /// Runs another command of the program to its end, which has to be a good one.
+    pub(crate) async fn run(&self, arguments: &[&str]) {
+        let kubeconfig = self.ring.kubeconfig(&Identity::admin(OPERATOR)).unwrap();
+        let mut child = Command::new(variable("SCONE_OPERATOR_PROGRAM"))
+            .args(arguments)
+            .env("KUBECONFIG", kubeconfig)
+            .spawn()
+            .unwrap();
+        let status = soon("the end of the command", || std::future::ready(child.try_wait().unwrap())).await;
+        assert!(status.success(), "{arguments:?}: {status}");
+    }
+
+    /// A proxy in front of the API server, and the kubeconfig to reach the server through it as the operator.
+    pub(crate) async fn proxy(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) -> (Proxy, PathBuf) {
+        let client = self.ring.client(&Identity::admin(OPERATOR)).await.unwrap();
+        let proxy = Proxy::start(client, Arc::new(decide)).await.unwrap();
+        let path = self.ring.path().join("proxy.kubeconfig");
+        std::fs::write(&path, proxy.kubeconfig().to_string()).unwrap();
+        (proxy, path)
+    }
+
+    /// The ring itself.
+    pub(crate) fn ring(&self) -> &ApiRing {
+        &self.ring
     }
 
     pub(crate) async fn create_node(&self, name: &str, labels: &Value) {
@@ -139,13 +182,28 @@ impl Stage {
         self.apply_value(&value, api_version, plural).await;
     }
 
-    async fn apply_value(&self, value: &Value, api_version: &str, plural: &str) {
+    pub(crate) async fn apply_value(&self, value: &Value, api_version: &str, plural: &str) {
+        self.apply_as("tester", value, api_version, plural).await;
+    }
+
+    /// Server-side apply under a field manager.
+    pub(crate) async fn apply_as(&self, manager: &str, value: &Value, api_version: &str, plural: &str) {
         let path =
             path(api_version, plural, value["metadata"]["namespace"].as_str(), value["metadata"]["name"].as_str());
-        let request = http::Request::patch(format!("{path}?fieldManager=tester&force=true"));
-        let request =
-            request.header("content-type", "application/apply-patch+yaml").body(value.to_string().into_bytes());
-        self.admin.request::<Value>(request.unwrap()).await.unwrap();
+        let path = format!("{path}?fieldManager={manager}&force=true");
+        self.send("PATCH", &path, "application/apply-patch+yaml", value).await.unwrap();
+    }
+
+    /// Any request, as an administrator.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        content: &str,
+        body: &Value,
+    ) -> Result<Value, kube::Error> {
+        let request = http::Request::builder().method(method).uri(path).header("content-type", content);
+        self.admin.request(request.body(body.to_string().into_bytes()).unwrap()).await
     }
 
     pub(crate) async fn get(
@@ -159,7 +217,8 @@ impl Stage {
         self.admin.request(request).await.ok()
     }
 
-    async fn list(&self, api_version: &str, plural: &str) -> Option<Value> {
+    /// All objects of a kind.
+    pub(crate) async fn list(&self, api_version: &str, plural: &str) -> Option<Value> {
         let request = http::Request::get(path(api_version, plural, None, None)).body(Vec::new()).unwrap();
         self.admin.request(request).await.ok()
     }
@@ -178,9 +237,11 @@ impl Stage {
     /// What the operator wrote, leases apart; requests that were refused count too.
     pub(crate) fn writes(&self) -> Vec<Value> {
         let audit = self.ring.audit();
-        let of_operator =
-            |event: &Value| event["user"]["username"] == OPERATOR && event["objectRef"]["resource"] != "leases";
-        audit.into_iter().filter(of_operator).collect()
+        // A question about rights is a request that creates something, and stores nothing.
+        let apart = |event: &Value| {
+            ["leases", "selfsubjectaccessreviews"].iter().any(|kind| event["objectRef"]["resource"] == *kind)
+        };
+        audit.into_iter().filter(|event| event["user"]["username"] == OPERATOR && !apart(event)).collect()
     }
 
     /// Whether the operator has written nothing for so long.
@@ -206,7 +267,7 @@ pub(crate) struct Operator {
 
 impl Operator {
     /// Where it serves something, as its log says.
-    fn address(&self, what: &str) -> Option<String> {
+    pub(crate) fn address(&self, what: &str) -> Option<String> {
         let log = self.log.lock().unwrap();
         log.iter().find(|line| line["what"] == what && line["message"] == "serves")?["address"]
             .as_str()
@@ -228,10 +289,57 @@ impl Operator {
         self.answer("metrics", "/metrics").await.map(|(_, text)| text).unwrap_or_default()
     }
 
-    /// Sends SIGTERM and waits for an orderly end.
-    pub(crate) async fn stop(mut self) {
+    /// What it answers on `/readyz`.
+    pub(crate) async fn readiness(&self) -> Option<(u16, String)> {
+        self.answer("health", "/readyz").await
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its log so far, one JSON object a line.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Its resident memory in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that it had since [`Operator::forget_peak`], in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Lets the peak of memory start anew.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Sends SIGTERM and waits for an orderly end.
+    pub(crate) async fn stop(mut self) {
+        self.terminate();
         let status = soon("the operator's end", || std::future::ready(self.child.try_wait().unwrap())).await;
         assert!(status.success(), "{status}: {:#?}", self.log.lock().unwrap());
     }

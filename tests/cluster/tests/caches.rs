@@ -1,0 +1,227 @@
+//! Ring api: what the operator does when it does not see everything, or not in time. A proxy between operator and API server makes
+//! that happen.
+
+mod support;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU16, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use cluster::Fate;
+use serde_json::json;
+use support::{Stage, soon};
+
+#[tokio::test]
+async fn a_kind_that_may_not_be_seen_stops_its_own_module_only() {
+    let stage = Stage::with(&["las", "good"]).await;
+    stage.create_node("node-1", &json!({"intel.feature.node.kubernetes.io/sgx": "true"})).await;
+    stage.grant("scone-operator", &[]).await;
+    let operator = stage.operator_with(&stage.kubeconfig_of_user("scone-operator"), &[]).await;
+    stage.apply("las.yaml").await;
+    let condition =
+        soon("a condition", || stage.condition("base.scone.cloud/v1beta1", "las", None, "las", "Ready")).await;
+    assert_eq!((condition["status"].as_str(), condition["reason"].as_str()), (Some("False"), Some("KindRefused")));
+    let text = condition["message"].as_str().unwrap();
+    assert!(text.contains("nodes is forbidden") && text.contains("cannot list resource"), "{text}");
+    let (_, readiness) = operator.readiness().await.unwrap();
+    assert!(readiness.starts_with("ok\n") && readiness.contains("nodes is forbidden"), "{readiness}");
+
+    for number in 0..50 {
+        let asked = Instant::now();
+        stage.greet("hello", &format!("user {number}")).await;
+        let wanted = format!("Hello, user {number}!");
+        soon("the edit's effect", || stage.sentence("hello", &wanted)).await;
+        assert!(asked.elapsed() < Duration::from_secs(2), "edit {number} took {:?}", asked.elapsed());
+    }
+    let tries = operator
+        .log()
+        .iter()
+        .filter(|line| line["message"] == "a kind cannot be watched" && line["kind"] == "Node")
+        .count();
+    assert!((1..=15).contains(&tries), "{tries} tries");
+    let missing = operator
+        .log()
+        .iter()
+        .any(|line| line["message"].as_str().is_some_and(|text| text.starts_with("a right is missing")));
+    assert!(missing, "rights are checked at start");
+
+    stage.grant("scone-operator", &["nodes"]).await;
+    soon("the DaemonSet", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las")).await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_before_every_cache_is_complete() {
+    let stage = Stage::with(&["good"]).await;
+    stage.greet("hello", "you").await;
+    let operator = stage.operator(&[]).await;
+    soon("the child", || stage.sentence("hello", "Hello, you!")).await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(2))).await;
+    operator.stop().await;
+    let before = stage.writes().len();
+
+    let late = |method: &str, path: &str| {
+        let list = method == "GET" && path.starts_with("/api/v1/configmaps") && !path.contains("watch=");
+        if list { Fate::Delay(Duration::from_secs(6)) } else { Fate::Pass }
+    };
+    let (_proxy, kubeconfig) = stage.proxy(late).await;
+    let operator = stage.spawn(&kubeconfig, &[]);
+    let (_, missing) = soon("a replica that waits for one cache", || async {
+        operator
+            .readiness()
+            .await
+            .filter(|(code, text)| *code == 503 && text.lines().count() == 1 && text.contains("ConfigMap"))
+    })
+    .await;
+    assert_eq!(missing, "v1 ConfigMap: its first list is not complete\n");
+    assert_eq!(stage.writes().len(), before, "while it waits");
+    soon("a ready replica", || async { operator.readiness().await.filter(|(code, _)| *code == 200) }).await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(2))).await;
+    assert_eq!(stage.writes().len(), before, "and afterwards");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_that_went_while_nobody_watched_comes_back() {
+    let stage = Stage::with(&["good"]).await;
+    // How watches of ConfigMaps are answered: 0 goes through.
+    let answer = Arc::new(AtomicU16::new(0));
+    let asked = Arc::clone(&answer);
+    let decide = move |method: &str, path: &str| {
+        let watch = method == "GET" && path.starts_with("/api/v1/configmaps") && path.contains("watch=");
+        match asked.load(Ordering::SeqCst) {
+            code @ 1.. if watch => Fate::Refuse(code),
+            _ => Fate::Pass,
+        }
+    };
+    let (proxy, kubeconfig) = stage.proxy(decide).await;
+    let operator = stage.operator_with(&kubeconfig, &[]).await;
+    stage.greet("hello", "you").await;
+    soon("the child", || stage.sentence("hello", "Hello, you!")).await;
+
+    answer.store(410, Ordering::SeqCst);
+    proxy.cut();
+    stage.delete("v1", "configmaps", Some("default"), "hello").await;
+    assert!(stage.get("v1", "configmaps", Some("default"), "hello").await.is_none());
+    let back = Instant::now();
+    answer.store(0, Ordering::SeqCst);
+    soon("the child again", || stage.sentence("hello", "Hello, you!")).await;
+    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_api_server_costs_the_lease_and_nothing_else() {
+    let stage = Stage::with(&["good"]).await;
+    let (proxy, kubeconfig) = stage.proxy(|_, _| Fate::Pass).await;
+    let mut operator = stage.operator_with(&kubeconfig, &["--leader-elect", "--identity", "one"]).await;
+    soon("the lease", || stage.holder("one")).await;
+    let leads = |operator: &support::Operator, wanted: bool| {
+        operator.log().iter().rfind(|line| line["message"] == "the lease").is_some_and(|line| line["leads"] == wanted)
+    };
+    proxy.silence(true);
+    let silent = Instant::now();
+    soon("a leader that stops writing", || std::future::ready(leads(&operator, false).then_some(()))).await;
+    assert!(silent.elapsed() < Duration::from_secs(15), "before others may take the lease: {:?}", silent.elapsed());
+    stage.greet("hello", "you").await;
+    // Longer than any single request may take.
+    stage.wait(Duration::from_secs(35)).await;
+    proxy.silence(false);
+    soon("the lease again", || std::future::ready(leads(&operator, true).then_some(()))).await;
+    soon("the child", || stage.sentence("hello", "Hello, you!")).await;
+    assert!(operator.runs(), "without a restart");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_that_its_module_cannot_read_hurts_nobody_else_and_is_not_shown() {
+    let stage = Stage::with(&["good"]).await;
+    stage.forget_schema("greetings.example.com").await;
+    for number in 0..99 {
+        stage.greet(&format!("hello-{number}"), "you").await;
+    }
+    let poison = json!({"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": {"name": "poison", "namespace": "default"},
+        "spec": {"name": ["hunter2"]}});
+    stage.apply_value(&poison, "example.com/v1", "greetings").await;
+    let operator = stage.operator(&[]).await;
+    for number in 0..99 {
+        let name = format!("hello-{number}");
+        soon("a child", || stage.sentence(&name, "Hello, you!")).await;
+    }
+    let condition =
+        soon("a condition", || stage.condition("example.com/v1", "greetings", Some("default"), "poison", "Ready"))
+            .await;
+    assert_eq!(condition["status"], "False");
+    assert!(condition["message"].as_str().unwrap().contains("spec.name"), "{condition}");
+    let log: Vec<String> = operator.log().iter().map(ToString::to_string).collect();
+    let about: Vec<&String> =
+        log.iter().filter(|line| line.contains("poison") && line.contains("nothing was applied")).collect();
+    assert_eq!(about.len(), 1, "{about:#?}");
+    assert!(!log.iter().any(|line| line.contains("hunter2")), "nothing of an object is logged");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_that_is_killed_at_any_write_loses_nothing_and_doubles_nothing() {
+    let stage = Stage::with(&["as_told"]).await;
+    let namespace = "default";
+    let wish = |names: &[&str], value: &str| {
+        let map = |name: &&str| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": {"k": value}})
+                .to_string()
+        };
+        json!({"apiVersion": "example.com/v1", "kind": "Wish", "metadata": {"name": "w", "namespace": namespace},
+            "spec": {"maps": names.iter().map(map).collect::<Vec<_>>()}})
+    };
+    for (number, mute) in (1..=9).flat_map(|number| [(number, false), (number, true)]) {
+        let settled = stage.operator(&[]).await;
+        stage.apply_value(&wish(&["a", "b", "c"], "old"), "example.com/v1", "wishes").await;
+        soon("the first state", || stage.maps(&[("a", "old"), ("b", "old"), ("c", "old")])).await;
+        soon("a settled operator", || stage.quiet(Duration::from_millis(500))).await;
+        settled.stop().await;
+
+        let (seen, reached) = (Arc::new(Mutex::new(0)), Arc::new(AtomicBool::new(false)));
+        let flag = Arc::clone(&reached);
+        let decide = move |method: &str, path: &str| {
+            if method == "GET" || path.contains("selfsubjectaccessreviews") {
+                return Fate::Pass;
+            }
+            let mut seen = seen.lock().unwrap();
+            *seen += 1;
+            if *seen < number {
+                return Fate::Pass;
+            }
+            flag.store(true, Ordering::SeqCst);
+            if *seen == number && mute { Fate::Mute } else { Fate::Swallow }
+        };
+        stage.apply_value(&wish(&["b", "d"], "new"), "example.com/v1", "wishes").await;
+        let (proxy, kubeconfig) = stage.proxy(decide).await;
+        let mut killed = stage.operator_with(&kubeconfig, &[]).await;
+        let quiet = Instant::now();
+        let all_done = soon("the write at which it is killed", || async {
+            let done =
+                stage.maps(&[("b", "new"), ("d", "new")]).await.is_some() && quiet.elapsed() > Duration::from_secs(3);
+            (done || reached.load(Ordering::SeqCst)).then_some(done)
+        })
+        .await;
+        killed.kill();
+        drop(proxy);
+        let again = stage.operator(&[]).await;
+        soon("the second state", || stage.maps(&[("b", "new"), ("d", "new")])).await;
+        stage.delete("example.com/v1", "wishes", Some(namespace), "w").await;
+        soon("the end of everything", || stage.maps(&[])).await;
+        soon("the end of the wish", || async {
+            stage.get("example.com/v1", "wishes", Some(namespace), "w").await.is_none().then_some(())
+        })
+        .await;
+        again.stop().await;
+        if all_done && !reached.load(Ordering::SeqCst) {
+            assert!(number > 6, "record, update, create, two prunes, shrink, status: only {number} writes");
+            break;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What scenarios say and ask, in few words.
+
+use std::{path::PathBuf, time::Duration};
+
+use cluster::Identity;
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+use super::{Operator, Stage};
+
+impl Stage {
+    /// A greeting, as the module `good` serves it.
+    pub(crate) async fn greet(&self, name: &str, whom: &str) {
+        self.apply_value(&greeting(name, whom), "example.com/v1", "greetings").await;
+    }
+
+    /// Many at once.
+    pub(crate) async fn greet_all(&self, names: &[String]) {
+        futures::stream::iter(names).for_each_concurrent(16, |name| self.greet(name, "you")).await;
+    }
+
+    /// What the module `good` made of a greeting, when it is this.
+    pub(crate) async fn sentence(&self, name: &str, wanted: &str) -> Option<()> {
+        let map = self.get("v1", "configmaps", Some("default"), name).await?;
+        (map["data"]["sentence"] == wanted).then_some(())
+    }
+
+    /// Whether these, and no others, are the `ConfigMap`s that parents in the namespace own, with these values.
+    pub(crate) async fn maps(&self, wanted: &[(&str, &str)]) -> Option<()> {
+        let list = self.list("v1", "configmaps").await?;
+        let owned = list["items"].as_array()?.iter().filter(|map| map["metadata"]["ownerReferences"].is_array());
+        let mut found: Vec<(String, String)> = owned
+            .map(|map| {
+                (map["metadata"]["name"].as_str().unwrap_or_default(), map["data"]["k"].as_str().unwrap_or_default())
+            })
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        found.sort();
+        found.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(wanted.iter().copied()).then_some(())
+    }
+
+    /// A condition of an object.
+    pub(crate) async fn condition(
+        &self,
+        api_version: &str,
+        plural: &str,
+        namespace: Option<&str>,
+        name: &str,
+        type_: &str,
+    ) -> Option<Value> {
+        let object = self.get(api_version, plural, namespace, name).await?;
+        object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == type_).cloned()
+    }
+
+    /// Lets the user see and do everything that the modules of the tests need, but see nodes only with `nodes`.
+    pub(crate) async fn grant(&self, user: &str, more: &[&str]) {
+        let mut core = vec!["configmaps", "secrets", "services", "pods", "pods/log", "events"];
+        core.extend(more);
+        let rule =
+            |groups: Value, resources: Value| json!({"apiGroups": groups, "resources": resources, "verbs": ["*"]});
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": user}, "rules": [
+            rule(json!([""]), json!(core)),
+            rule(json!(["apps", "example.com", "base.scone.cloud", "events.k8s.io", "coordination.k8s.io",
+                "admissionregistration.k8s.io", "apiextensions.k8s.io"]), json!(["*"])),
+        ]});
+        self.apply_value(&role, "rbac.authorization.k8s.io/v1", "clusterroles").await;
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": user},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": user},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}]});
+        self.apply_value(&binding, "rbac.authorization.k8s.io/v1", "clusterrolebindings").await;
+    }
+
+    /// For somebody who may do what roles allow.
+    pub(crate) fn kubeconfig_of_user(&self, user: &str) -> PathBuf {
+        self.ring().kubeconfig(&Identity::user(user)).unwrap()
+    }
+
+    /// For somebody who may do everything.
+    pub(crate) fn kubeconfig_of_admin(&self, user: &str) -> PathBuf {
+        self.ring().kubeconfig(&Identity::admin(user)).unwrap()
+    }
+
+    /// Who wrote what is no lease, in the order in which it was written.
+    pub(crate) fn writers(&self) -> Vec<String> {
+        let mut events = self.ring().audit();
+        events.retain(|event| {
+            !["leases", "selfsubjectaccessreviews"].iter().any(|kind| event["objectRef"]["resource"] == *kind)
+        });
+        events.sort_by_key(|event| event["requestReceivedTimestamp"].as_str().map(str::to_owned));
+        events.iter().filter_map(|event| event["user"]["username"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Lets a kind hold anything.
+    pub(crate) async fn forget_schema(&self, crd: &str) {
+        let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd}");
+        let open = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema",
+            "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}]);
+        self.send("PATCH", &path, "application/json-patch+json", &open).await.unwrap();
+        let anything = json!({"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": {"name": "try", "namespace": "default"}, "spec": {"name": [1]}});
+        let path = "/apis/example.com/v1/namespaces/default/greetings/try?fieldManager=tester&dryRun=All";
+        super::soon("the open schema", || async {
+            self.send("PATCH", path, "application/apply-patch+yaml", &anything).await.ok().map(drop)
+        })
+        .await;
+    }
+
+    /// Many objects of a size that is usual.
+    pub(crate) async fn fill(&self, namespace: &str, count: usize) {
+        let filled = |number: usize| async move {
+            let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("filler-{number}"), "namespace": namespace},
+                "data": {"text": "x".repeat(1024)}});
+            let path = format!("/api/v1/namespaces/{namespace}/configmaps");
+            self.send("POST", &path, "application/json", &map).await.unwrap();
+        };
+        futures::stream::iter(0..count).for_each_concurrent(32, filled).await;
+    }
+
+    /// Time that has to pass, such as for something not to happen.
+    pub(crate) async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+fn greeting(name: &str, whom: &str) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": {"name": name, "namespace": "default"}, "spec": {"name": whom}})
+}
+
+impl Operator {
+    /// How many objects it keeps.
+    pub(crate) async fn cached(&self) -> Option<usize> {
+        let text = self.metrics().await;
+        let line = text.lines().find_map(|line| line.strip_prefix("scone_operator_cached_objects "))?;
+        line.trim().parse().ok()
+    }
+}

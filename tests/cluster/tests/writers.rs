@@ -1,0 +1,299 @@
+//! Ring api: what the operator writes, how often, and how it gets along with others who write.
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use cluster::Fate;
+use serde_json::{Value, json};
+use support::{Stage, soon};
+
+const WISHES: &str = "example.com/v1";
+
+fn wish(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": WISHES, "kind": "Wish", "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+}
+
+fn map(name: &str, value: &str) -> String {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": {"k": value}}).to_string()
+}
+
+#[tokio::test]
+async fn a_thousand_parents_at_rest_cost_no_write_and_neither_does_a_restart() {
+    let stage = Stage::with(&["good"]).await;
+    let operator = stage.operator(&[]).await;
+    let names: Vec<String> = (0..1_000).map(|number| format!("hello-{number}")).collect();
+    stage.greet_all(&names).await;
+    soon("all children", || async {
+        (stage.list("v1", "configmaps").await?["items"].as_array()?.len() >= 1_000).then_some(())
+    })
+    .await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(5))).await;
+    operator.stop().await;
+    let before = stage.writes().len();
+
+    let again = stage.operator(&[]).await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(10))).await;
+    let written: Vec<Value> = stage.writes().split_off(before);
+    assert!(written.is_empty(), "a restart wrote {:#?}", written.first());
+    again.stop().await;
+}
+
+#[tokio::test]
+async fn two_who_write_one_field_are_both_named_and_others_are_not_slowed() {
+    let stage = Stage::with(&["as_told"]).await;
+    let operator = stage.operator(&[]).await;
+    stage.apply_value(&wish("w", json!({"maps": [map("fought", "ours")]})), WISHES, "wishes").await;
+    soon("the child", || stage.maps(&[("fought", "ours")])).await;
+    let rival = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fought", "namespace": "default"}, "data": {"k": "theirs"}});
+    let condition = soon("a condition", || async {
+        stage.apply_as("rival", &rival, "v1", "configmaps").await;
+        let condition = stage.condition(WISHES, "wishes", Some("default"), "w", "Stalled").await?;
+        (condition["reason"] == "Contended").then_some(condition)
+    })
+    .await;
+    let text = condition["message"].as_str().unwrap();
+    assert!(
+        text.contains("operator.scone.cloud-as-told") && text.contains("rival") && text.contains("data.k"),
+        "{text}"
+    );
+    let fought = || stage.writes().iter().filter(|event| event["objectRef"]["name"] == "fought").count();
+    let before = fought();
+    for _ in 0..20 {
+        stage.apply_as("rival", &rival, "v1", "configmaps").await;
+        stage.wait(Duration::from_millis(100)).await;
+    }
+    assert!(fought() <= before + 1, "{} writes in two seconds", fought() - before);
+    let asked = Instant::now();
+    stage.apply_value(&wish("other", json!({"maps": [map("calm", "v")]})), WISHES, "wishes").await;
+    soon("the other's child", || stage.get("v1", "configmaps", Some("default"), "calm")).await;
+    assert!(asked.elapsed() < Duration::from_secs(2));
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn what_another_program_made_is_taken_over_with_all_its_fields_and_without_a_new_object() {
+    let stage = Stage::with(&["as_told"]).await;
+    let daemon_set = |extra: Value| {
+        let mut object = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}},
+                "spec": {"nodeSelector": {"none": "true"}, "containers": [{"name": "c", "image": "example.com/i"}]}}}});
+        if let Some(map) = object["spec"].as_object_mut() {
+            map.extend(extra.as_object().unwrap().clone());
+        }
+        object
+    };
+    let made = daemon_set(json!({"minReadySeconds": 7}));
+    let path = "/apis/apps/v1/namespaces/default/daemonsets?fieldManager=manager";
+    let first = stage.send("POST", path, "application/json", &made).await.unwrap();
+    let operator = stage.operator(&[]).await;
+    stage.apply_value(&wish("w", json!({"daemon_sets": [daemon_set(json!({})).to_string()]})), WISHES, "wishes").await;
+    let adopted = soon("the takeover", || async {
+        let object = stage.get("apps/v1", "daemonsets", Some("default"), "d").await?;
+        object["metadata"]["ownerReferences"].is_array().then_some(object)
+    })
+    .await;
+    assert_eq!(adopted["metadata"]["uid"], first["metadata"]["uid"]);
+    assert_eq!(adopted["spec"]["minReadySeconds"].as_i64().unwrap_or(0), 0, "what nobody wants any more is gone");
+    assert_eq!(adopted["spec"]["template"], first["spec"]["template"], "no pod has to start again");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_strategy_that_changes_is_applied_or_refused_once_with_the_field() {
+    let stage = Stage::with(&["as_told"]).await;
+    let daemon_set = |strategy: &str| {
+        json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "updateStrategy": {"type": strategy},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "example.com/i"}]}}}})
+        .to_string()
+    };
+    let operator = stage.operator(&[]).await;
+    for strategy in ["RollingUpdate", "OnDelete", "RollingUpdate"] {
+        stage.apply_value(&wish("d", json!({"daemon_sets": [daemon_set(strategy)]})), WISHES, "wishes").await;
+        soon(strategy, || async {
+            let object = stage.get("apps/v1", "daemonsets", Some("default"), "d").await?;
+            (object["spec"]["updateStrategy"]["type"] == strategy).then_some(())
+        })
+        .await;
+    }
+    let deployment = |strategy: Value| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "p", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"p": "q"}}, "strategy": strategy, "replicas": 0,
+                "template": {"metadata": {"labels": {"p": "q"}}, "spec": {"containers": [{"name": "c", "image": "example.com/i"}]}}}})
+        .to_string()
+    };
+    let strategies = [json!({"type": "RollingUpdate"}), json!({"type": "Recreate"})];
+    let [rolling, recreate] = strategies.map(|strategy| wish("p", json!({"deployments": [deployment(strategy)]})));
+    stage.apply_value(&rolling, WISHES, "wishes").await;
+    soon("the Deployment", || stage.get("apps/v1", "deployments", Some("default"), "p")).await;
+    stage.apply_value(&recreate, WISHES, "wishes").await;
+    let outcome = soon("the new strategy, or a refusal", || async {
+        let object = stage.get("apps/v1", "deployments", Some("default"), "p").await?;
+        let condition = stage.condition(WISHES, "wishes", Some("default"), "p", "Stalled").await?;
+        let applied = object["spec"]["strategy"]["type"] == "Recreate";
+        (applied || condition["reason"] == "ApplyRefused").then_some((applied, condition))
+    })
+    .await;
+    if !outcome.0 {
+        assert!(outcome.1["message"].as_str().unwrap().contains("spec.strategy.rollingUpdate"), "{}", outcome.1);
+        soon("an end of tries", || stage.quiet(Duration::from_secs(3))).await;
+        let refused = stage.writes().iter().filter(|event| event["responseStatus"]["code"] == 422).count();
+        assert!(refused <= 3, "{refused} tries of what was refused");
+    }
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_label_on_somebody_elses_object_leaves_everything_else_of_it_alone() {
+    let stage = Stage::with(&["as_told"]).await;
+    let foreign = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "theirs", "namespace": "default", "labels": {"own": "yes"}},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}},
+            "spec": {"nodeSelector": {"none": "true"}, "containers": [{"name": "c", "image": "example.com/i"}]}}}});
+    stage.apply_as("them", &foreign, "apps/v1", "daemonsets").await;
+    let theirs = || async { stage.get("apps/v1", "daemonsets", Some("default"), "theirs").await };
+    let before = theirs().await.unwrap();
+    let claims = |object: &Value| {
+        let entries = object["metadata"]["managedFields"].as_array().unwrap().clone();
+        entries.into_iter().find(|entry| entry["manager"] == "them").unwrap()["fieldsV1"].clone()
+    };
+    let operator = stage.operator(&[]).await;
+    stage.apply_value(&wish("w", json!({"foreign": {"theirs": {"example.com/seen": "true"}}})), WISHES, "wishes").await;
+    let labelled = soon("the label", || async {
+        theirs().await.filter(|o| o["metadata"]["labels"]["example.com/seen"] == "true")
+    })
+    .await;
+    assert_eq!((&labelled["spec"], claims(&labelled)), (&before["spec"], claims(&before)));
+    stage.apply_value(&wish("w", json!({"foreign": {}})), WISHES, "wishes").await;
+    let after = soon("its withdrawal", || async {
+        theirs().await.filter(|o| o["metadata"]["labels"]["example.com/seen"].is_null())
+    })
+    .await;
+    assert_eq!((&after["spec"], &after["metadata"]["labels"]), (&before["spec"], &json!({"own": "yes"})));
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_kill_the_next_replica_writes_when_the_lease_has_run_out_and_never_beside_the_first() {
+    let stage = Stage::with(&["good"]).await;
+    let [first, second] = ["replica-1", "replica-2"].map(|user| stage.kubeconfig_of_admin(user));
+    let mut one = stage.operator_with(&first, &["--leader-elect", "--identity", "one"]).await;
+    soon("the lease of one", || stage.holder("one")).await;
+    let two = stage.operator_with(&second, &["--leader-elect", "--identity", "two"]).await;
+    stage.greet("hello", "you").await;
+    soon("the child", || stage.sentence("hello", "Hello, you!")).await;
+    one.kill();
+    let killed = Instant::now();
+    stage.greet("hello", "all").await;
+    soon("the second replica's write", || stage.sentence("hello", "Hello, all!")).await;
+    assert!(killed.elapsed() < Duration::from_secs(17), "{:?}", killed.elapsed());
+    let writers: Vec<String> = stage.writers().into_iter().filter(|user| user.starts_with("replica-")).collect();
+    let changes = writers.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert_eq!(changes, 1, "first one, then two, never both: {writers:?}");
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn a_parent_on_which_its_module_traps_is_tried_three_times_and_hurts_nobody() {
+    let stage = Stage::with(&["trap", "good"]).await;
+    let operator = stage.operator(&[]).await;
+    let probe = |message: &str| {
+        json!({"apiVersion": "fixtures.example.com/v1", "kind": "Probe", "metadata": {"name": "p", "namespace": "default"},
+            "spec": {"message": message}})
+    };
+    let tries = || async {
+        let text = operator.metrics().await;
+        let line = text.lines().find(|line| line.contains("module_calls_total") && line.contains("ModuleTrapped"))?;
+        line.rsplit(' ').next()?.parse::<u32>().ok()
+    };
+    stage.apply_value(&probe("one"), "fixtures.example.com/v1", "probes").await;
+    soon("three tries", || async { tries().await.filter(|tries| *tries >= 3) }).await;
+    stage.greet("hello", "you").await;
+    soon("the neighbour's child", || stage.sentence("hello", "Hello, you!")).await;
+    stage.wait(Duration::from_secs(3)).await;
+    assert_eq!(tries().await, Some(3));
+    stage.apply_value(&probe("two"), "fixtures.example.com/v1", "probes").await;
+    soon("a try for the edit", || async { tries().await.filter(|tries| *tries > 3) }).await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_parent_with_the_longest_name_has_children_events_and_metrics() {
+    let stage = Stage::with(&["as_told", "trap"]).await;
+    let operator = stage.operator(&[]).await;
+    let long = "n".repeat(253);
+    stage.apply_value(&wish(&long, json!({"maps": [map("child", "v")]})), WISHES, "wishes").await;
+    soon("the child", || stage.maps(&[("child", "v")])).await;
+    let probe = json!({"apiVersion": "fixtures.example.com/v1", "kind": "Probe", "metadata": {"name": long, "namespace": "default"}, "spec": {}});
+    stage.apply_value(&probe, "fixtures.example.com/v1", "probes").await;
+    soon("the event", || async {
+        let events = stage.list("events.k8s.io/v1", "events").await?;
+        let about = |event: &&Value| event["regarding"]["name"] == long && event["reason"] == "ModuleTrapped";
+        events["items"].as_array()?.iter().find(about).map(drop)
+    })
+    .await;
+    assert!(operator.metrics().await.contains("scone_operator_reconciles_total"));
+    stage.delete(WISHES, "wishes", Some("default"), &long).await;
+    soon("the end of its child", || stage.maps(&[])).await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_of_twenty_thousand_objects_again_takes_little_more_memory_than_the_first() {
+    let stage = Stage::with(&["good"]).await;
+    stage.fill("default", 20_000).await;
+    // How watches are answered: 0 goes through.
+    let answer = Arc::new(AtomicU16::new(0));
+    let asked = Arc::clone(&answer);
+    let (proxy, kubeconfig) = stage
+        .proxy(move |_, path| match asked.load(Ordering::SeqCst) {
+            code @ 1.. if path.contains("watch=") => Fate::Refuse(code),
+            _ => Fate::Pass,
+        })
+        .await;
+    let operator = stage.operator_with(&kubeconfig, &[]).await;
+    soon("all objects", || async { operator.cached().await.filter(|count| *count >= 20_000) }).await;
+    let rest = operator.memory();
+    operator.forget_peak();
+    let lists =
+        || operator.log().iter().filter(|line| line["message"] == "listed" && line["kind"] == "ConfigMap").count();
+    let before = lists();
+    answer.store(410, Ordering::SeqCst);
+    proxy.cut();
+    soon("another list", || std::future::ready((lists() > before).then_some(()))).await;
+    answer.store(0, Ordering::SeqCst);
+    let peak = operator.peak();
+    assert!(peak < rest * 22 / 10, "{peak} bytes are more than 2.2 times {rest}");
+    assert!(peak < 512 * 1024 * 1024, "{peak} bytes");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn the_conditions_of_two_writers_live_side_by_side() {
+    let stage = Stage::with(&["good"]).await;
+    let operator = stage.operator(&[]).await;
+    stage.greet("hello", "you").await;
+    soon("our condition", || stage.condition("example.com/v1", "greetings", Some("default"), "hello", "Ready")).await;
+    for number in 0..100 {
+        let status = json!({"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": {"name": "hello", "namespace": "default"},
+            "status": {"conditions": [{"type": "Rival", "status": "True", "reason": "Counts", "message": number.to_string(),
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+        let path = "/apis/example.com/v1/namespaces/default/greetings/hello/status?fieldManager=rival&force=true";
+        stage.send("PATCH", path, "application/apply-patch+yaml", &status).await.unwrap();
+        stage.greet("hello", &format!("user {number}")).await;
+    }
+    soon("the last edit", || stage.sentence("hello", "Hello, user 99!")).await;
+    let both = || async {
+        let rival = stage.condition("example.com/v1", "greetings", Some("default"), "hello", "Rival").await?;
+        let ours = stage.condition("example.com/v1", "greetings", Some("default"), "hello", "Ready").await?;
+        (rival["message"] == "99" && ours["status"] == "True").then_some(())
+    };
+    soon("both conditions", both).await;
+    operator.stop().await;
+}
