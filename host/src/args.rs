@@ -18,7 +18,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Runs the operator until it gets SIGTERM.
+    /// Runs the operator until it gets SIGTERM. Of a flag that is given twice, the last one counts.
+    #[command(args_override_self = true)]
     Run(Box<Run>),
     /// Takes the webhooks back before the operator is removed: both configurations, conversions that lead to it, and the certificates
     /// that it made. Without this, nothing that it guards could be changed any more.

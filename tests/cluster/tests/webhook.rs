@@ -1,0 +1,379 @@
+//! Ring api: webhooks, as a real API server calls them.
+#![cfg(test)]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use support::{Operator, Stage, balancer::Balancer, certificates, package, soon};
+
+const GREETINGS: &str = "/apis/example.com/v1/namespaces/default/greetings";
+const PROBES: &str = "/apis/fixtures.example.com/v1/namespaces/default/probes";
+const LAS: &str = "/apis/base.scone.cloud/v1beta1/las";
+const ADMISSION: &str = "admissionregistration.k8s.io/v1";
+
+/// An operator behind a balancer.
+async fn serving(stage: &Stage, balancer: &Balancer, more: &[&str]) -> Operator {
+    let url = balancer.url();
+    let mut arguments = vec!["--webhook-url", &url, "--webhook-bind-address", "127.0.0.1:0"];
+    arguments.extend(more);
+    let operator = stage.operator(&arguments).await;
+    balancer.add(&operator.address("webhooks").unwrap());
+    operator
+}
+
+/// An operator whose webhooks the API server knows and reaches.
+async fn reached(stage: &Stage, balancer: &Balancer, more: &[&str]) -> Operator {
+    let operator = serving(stage, balancer, more).await;
+    soon("a probe that arrives", || reachable(&operator, 1)).await;
+    operator
+}
+
+async fn reachable(operator: &Operator, value: u8) -> Option<()> {
+    let value = format!(" {value}");
+    let is = |line: &str| line.starts_with("scone_operator_webhook_reachable{") && line.ends_with(&value);
+    operator.metrics().await.lines().any(is).then_some(())
+}
+
+fn greeting(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+}
+
+fn probe(message: &str) -> Value {
+    json!({"apiVersion": "fixtures.example.com/v1", "kind": "Probe", "metadata": {"name": "p", "namespace": "default"},
+        "spec": {"message": message}})
+}
+
+fn las(spec: &Value) -> Value {
+    json!({"apiVersion": "base.scone.cloud/v1beta1", "kind": "LAS", "metadata": {"name": "las"}, "spec": spec})
+}
+
+/// Creates an object in a dry run.
+async fn tried(stage: &Stage, path: &str, object: &Value) -> Result<Value, kube::Error> {
+    stage.send("POST", &format!("{path}?dryRun=All"), "application/json", object).await
+}
+
+/// What the API server says to an object that is refused.
+async fn refusal(stage: &Stage, path: &str, object: &Value) -> kube::core::Status {
+    match tried(stage, path, object).await {
+        Err(kube::Error::Api(status)) => *status,
+        other => panic!("it was not refused: {other:?}"),
+    }
+}
+
+/// The names of the webhooks in a configuration of the operator in `scone-system`.
+async fn webhooks(stage: &Stage, which: &str) -> Option<Vec<String>> {
+    let name = format!("scone-{which}-webhook-configuration-scone-system");
+    let found = stage.get(ADMISSION, &format!("{which}webhookconfigurations"), None, &name).await?;
+    let names = found["webhooks"].as_array().into_iter().flatten().map(|w| w["name"].as_str().unwrap().to_owned());
+    Some(names.collect())
+}
+
+/// Creates greetings in dry runs from several tasks until it is stopped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+    failed: Arc<Mutex<Vec<String>>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(stage: &Arc<Stage>, tasks: usize) -> Self {
+        let (stop, sent, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::default());
+        let run = |_| {
+            let (stage, stop, sent) = (Arc::clone(stage), Arc::clone(&stop), Arc::clone(&sent));
+            let failed: Arc<Mutex<Vec<String>>> = Arc::clone(&failed);
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    match tried(&stage, GREETINGS, &greeting("load", &json!({"name": "you"}))).await {
+                        Ok(made) if made["spec"]["salutation"] == "Hello" => {}
+                        Ok(made) => failed.lock().unwrap().push(format!("no default: {made}")),
+                        Err(error) => failed.lock().unwrap().push(error.to_string()),
+                    }
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        let tasks = (0..tasks).map(run).collect();
+        Self { stop, sent, failed, tasks }
+    }
+
+    fn sent(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits for so many more requests.
+    async fn goes_on(&self, more: usize) {
+        let wanted = self.sent() + more;
+        soon("more requests", || std::future::ready((self.sent() >= wanted).then_some(()))).await;
+    }
+
+    /// Ends the load, and gives how many requests there were; none may have failed.
+    async fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        let failed = self.failed.lock().unwrap();
+        let sent = self.sent.load(Ordering::Relaxed);
+        assert!(failed.is_empty(), "{} of {sent} failed, such as {}", failed.len(), failed[0]);
+        sent
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_shown_why_a_las_is_refused_and_gets_its_defaults() {
+    let stage = Stage::start().await;
+    let balancer = Balancer::start().await;
+    let operator = reached(&stage, &balancer, &[]).await;
+
+    let status = refusal(&stage, LAS, &las(&json!({"dcapKey": "no-key"}))).await;
+    assert_eq!(status.code, 422);
+    assert!(status.message.contains("admission webhook \"vlas.kb.io\" denied the request"), "{}", status.message);
+    assert!(status.message.contains("spec.dcapKey: must be 32 hexadecimal digits"), "{}", status.message);
+    assert_eq!(status.details.unwrap().causes[0].field, "spec.dcapKey");
+
+    let made = tried(&stage, LAS, &las(&json!({"dcapKey": "0".repeat(32)}))).await.unwrap();
+    assert_eq!((&made["spec"]["hostPort"], &made["spec"]["imagePullPolicy"]), (&json!(18766), &json!("Always")));
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn fields_that_a_module_does_not_know_survive_its_defaults() {
+    let stage = Stage::with(&["good"]).await;
+    let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/greetings.example.com";
+    let keep = json!([{"op": "add", "value": true,
+        "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/x-kubernetes-preserve-unknown-fields"}]);
+    stage.send("PATCH", crd, "application/json-patch+json", &keep).await.unwrap();
+    let balancer = Balancer::start().await;
+    let operator = reached(&stage, &balancer, &[]).await;
+
+    let spec = json!({"name": "you", "newer": {"deeper": [{"deepest": 1}, null]}});
+    let made = soon("an object with all fields", || async {
+        let made = tried(&stage, GREETINGS, &greeting("g", &spec)).await.unwrap();
+        (made["spec"].get("newer").is_some()).then_some(made)
+    })
+    .await;
+    assert_eq!(
+        made["spec"],
+        json!({"name": "you", "salutation": "Hello", "newer": {"deeper": [{"deepest": 1}, null]}})
+    );
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_refused_in_the_modules_name_and_never_a_failure_of_the_server() {
+    let stage = Stage::with(&["bad_patch"]).await;
+    let balancer = Balancer::start().await;
+    let operator = reached(&stage, &balancer, &[]).await;
+
+    for (message, reason) in [
+        ("rename", "ModuleAnswerInvalid"),
+        ("schema", "ModuleAnswerInvalid"),
+        ("array", "ModuleAnswerInvalid"),
+        ("validate", "ModuleAnswerInvalid"),
+        ("trap", "ModuleTrapped"),
+    ] {
+        let status = refusal(&stage, PROBES, &probe(message)).await;
+        assert_eq!((status.code, status.reason.as_str()), (403, reason), "{message}: {}", status.message);
+        assert!(status.message.contains("module bad-patch 1.0.0"), "{message}: {}", status.message);
+    }
+    let noted = tried(&stage, PROBES, &probe("annotate")).await.unwrap();
+    assert_eq!(noted["metadata"]["annotations"]["example.com/noted"], "yes", "a parent that was missing is made");
+
+    stage.send("POST", PROBES, "application/json", &probe("")).await.unwrap();
+    let deleted = stage.send("DELETE", &format!("{PROBES}/p"), "application/json", &json!({})).await;
+    let Err(kube::Error::Api(status)) = deleted else { panic!("a patch for a deletion: {deleted:?}") };
+    assert_eq!((status.code, status.reason.as_str()), (403, "ModuleAnswerInvalid"));
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_module_that_is_called_again_after_another_webhook_changes_nothing_more() {
+    let stage = Stage::with(&["good"]).await;
+    let balancer = Balancer::start().await;
+    let operator = reached(&stage, &balancer, &[]).await;
+    // Another operator in the same cluster: its configuration comes after ours by name.
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "second"}});
+    stage.apply_value(&namespace, "v1", "namespaces").await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("meddler.wasm"), package("meddler")).unwrap();
+    let (path, others) = (folder.path().display().to_string(), Balancer::start().await);
+    let meddler = reached(&stage, &others, &["--namespace", "second", "--modules", &path]).await;
+
+    let made = soon("an object that both have seen", || async {
+        let made = tried(&stage, GREETINGS, &greeting("g", &json!({"name": "you"}))).await.unwrap();
+        (made["metadata"]["labels"]["example.com/meddled"] == "yes").then_some(made)
+    })
+    .await;
+    assert_eq!(made["spec"]["salutation"], "Hello");
+    let again = "webhook_requests_total{path=\"/mutate-example-com-v1-greeting\",outcome=\"allowed\"} ";
+    let metrics = operator.metrics().await;
+    assert!(metrics.contains(again), "called again, without a patch: {metrics}");
+    meddler.stop().await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_way_that_is_blocked_is_told_within_a_minute_with_the_port_and_the_fix() {
+    let stage = Stage::with(&["good"]).await;
+    let balancer = Balancer::start().await;
+    let started = Instant::now();
+    let operator = serving(&stage, &balancer, &[]).await;
+    let address = operator.address("webhooks").unwrap();
+    balancer.remove(&address);
+    let event = soon("the event", || async {
+        let events = stage.list("events.k8s.io/v1", "events").await?;
+        let events = events["items"].as_array().cloned().unwrap_or_default();
+        events.into_iter().find(|event| event["reason"] == "WebhookUnreachable")
+    })
+    .await;
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    reachable(&operator, 0).await.unwrap();
+    let (note, port) = (event["note"].as_str().unwrap(), address.rsplit(':').next().unwrap());
+    assert!(note.contains(&format!("port {port}")) && note.contains("firewall"), "{note}");
+
+    balancer.add(&address);
+    soon("a probe that arrives", || reachable(&operator, 1)).await;
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authorities_and_certificates_rotate_under_load_and_no_request_fails() {
+    let stage = Arc::new(Stage::with(&["good"]).await);
+    let balancer = Balancer::start().await;
+    // An authority of 12 s, certificates of 6 s, used 1 s after they are trusted, the old authority trusted 3 s longer.
+    let operator = reached(&stage, &balancer, &["--webhook-certificate-seconds", "12,6,1,3"]).await;
+    let load = Load::start(&stage, 4);
+    let (mut authorities, mut certificates) = (BTreeSet::new(), BTreeSet::new());
+    soon("three authorities", || async {
+        let secret = stage.get("v1", "secrets", Some("scone-system"), "webhook-server-cert").await?;
+        Some((secret["data"]["authority.crt"].to_string(), secret["data"]["tls.crt"].to_string()))
+    })
+    .await;
+    while authorities.len() < 3 {
+        let (authority, certificate) = soon("the Secret", || async {
+            let secret = stage.get("v1", "secrets", Some("scone-system"), "webhook-server-cert").await?;
+            Some((secret["data"]["authority.crt"].to_string(), secret["data"]["tls.crt"].to_string()))
+        })
+        .await;
+        authorities.insert(authority);
+        certificates.insert(certificate);
+        load.goes_on(10).await;
+    }
+    load.goes_on(50).await;
+    let sent = load.end().await;
+    assert!(sent > 100 && certificates.len() >= 3, "{sent} requests, {} certificates", certificates.len());
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_ends_under_load_loses_no_request() {
+    let stage = Arc::new(Stage::with(&["good"]).await);
+    let balancer = Balancer::start().await;
+    let one = reached(&stage, &balancer, &["--leader-elect", "--identity", "one"]).await;
+    let two = serving(&stage, &balancer, &["--leader-elect", "--identity", "two"]).await;
+    let load = Load::start(&stage, 4);
+    load.goes_on(100).await;
+    let address = one.address("webhooks").unwrap();
+    one.terminate();
+    // As the endpoints of a service do: it gets no new connections some time after it is no longer ready.
+    soon("no longer ready", || async { one.readiness().await.is_none_or(|(code, _)| code != 200).then_some(()) }).await;
+    load.goes_on(50).await;
+    balancer.remove(&address);
+    let ((), ()) = tokio::join!(one.stop(), load.goes_on(100));
+    soon("the lease of two", || stage.holder("two")).await;
+    load.goes_on(100).await;
+    let sent = load.end().await;
+    assert!(sent > 300, "{sent}");
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_registered_follows_the_modules_and_goes_when_it_is_taken_back() {
+    let stage = Stage::with(&["good"]).await;
+    let balancer = Balancer::start().await;
+    let operator = reached(&stage, &balancer, &[]).await;
+    assert_eq!(webhooks(&stage, "mutating").await.unwrap(), ["mgreeting.example.com"]);
+    assert_eq!(webhooks(&stage, "validating").await.unwrap(), ["vgreeting.example.com", "probe.operator.scone.cloud"]);
+
+    stage.module("good", &package("meddler"));
+    soon("the webhooks of the next version", || async {
+        (webhooks(&stage, "mutating").await? == ["meddling.example.com"]).then_some(())
+    })
+    .await;
+    assert_eq!(webhooks(&stage, "validating").await.unwrap(), ["probe.operator.scone.cloud"]);
+    operator.stop().await;
+
+    let url = balancer.url();
+    let conversion = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": format!("{url}/convert")}}}}});
+    let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/greetings.example.com";
+    stage.send("PATCH", crd, "application/merge-patch+json", &conversion).await.unwrap();
+    assert!(tried(&stage, GREETINGS, &greeting("g", &json!({"name": "you"}))).await.is_err(), "nobody answers");
+
+    stage.run(&["uninstall-webhooks", "--namespace", "scone-system", "--webhook-url", &url]).await;
+    assert!(webhooks(&stage, "mutating").await.is_none() && webhooks(&stage, "validating").await.is_none());
+    assert!(stage.get("v1", "secrets", Some("scone-system"), "webhook-server-cert").await.is_none());
+    let crd = stage.get("apiextensions.k8s.io/v1", "customresourcedefinitions", None, "greetings.example.com").await;
+    assert_eq!(crd.unwrap()["spec"]["conversion"], json!({"strategy": "None"}));
+    soon("a free cluster", || async {
+        tried(&stage, GREETINGS, &greeting("g", &json!({"name": "you"}))).await.ok().map(drop)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_that_starts_again_writes_nothing() {
+    let stage = Stage::with(&["good"]).await;
+    let balancer = Balancer::start().await;
+    let operator = reached(&stage, &balancer, &[]).await;
+    operator.stop().await;
+    // A probe is a dry run: it writes nothing.
+    let stored = || {
+        let writes = stage.writes().into_iter();
+        let stored = |event: &Value| !event["requestURI"].as_str().unwrap_or_default().contains("dryRun=All");
+        writes.filter(stored).collect::<Vec<_>>()
+    };
+    let before = stored().len();
+    assert!(before >= 3, "the Secret and two configurations: {before}");
+    let again = reached(&stage, &balancer, &[]).await;
+    again.stop().await;
+    assert_eq!(stored().split_off(before), Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mounted_certificate_of_another_authority_is_served_once_it_is_trusted() {
+    let stage = Arc::new(Stage::with(&["good"]).await);
+    let balancer = Balancer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let first = certificates::mount(folder.path(), "..1");
+    let path = folder.path().display().to_string();
+    let operator = reached(&stage, &balancer, &["--webhook-cert-dir", &path]).await;
+    let load = Load::start(&stage, 4);
+    let second = certificates::mount(folder.path(), "..2");
+    assert_ne!(first, second);
+    soon("the second certificate", || async {
+        let lines = operator.log();
+        (lines.iter().filter(|line| line["message"] == "serves another webhook certificate").count() == 2).then_some(())
+    })
+    .await;
+    load.goes_on(50).await;
+    load.end().await;
+    let name = "scone-validating-webhook-configuration-scone-system";
+    let config = stage.get(ADMISSION, "validatingwebhookconfigurations", None, name).await.unwrap();
+    let bundle = STANDARD.decode(config["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap()).unwrap();
+    let bundle = String::from_utf8(bundle).unwrap();
+    assert!(bundle.contains(first.trim()) && bundle.contains(second.trim()), "both are trusted for a while");
+    assert!(stage.get("v1", "secrets", Some("scone-system"), "webhook-server-cert").await.is_none(), "none is made");
+    operator.stop().await;
+}
