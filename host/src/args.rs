@@ -135,6 +135,6 @@ pub(crate) struct Webhooks {
     pub(crate) webhook_drain_seconds: u64,
     /// Lifetimes in seconds of the operator's own certificates: authority, certificate, from a new authority to its use, and from its
     /// use to the end of trust in the old one. For tests.
-    #[arg(long, hide = true, value_delimiter = ',', num_args = 4)]
+    #[arg(long, hide = true, value_delimiter = ',')]
     pub(crate) webhook_certificate_seconds: Option<Vec<u64>>,
 }

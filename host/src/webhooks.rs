@@ -147,7 +147,11 @@ fn source(
                 [authority, leaf, settle, overlap].map(|s| Duration::from_secs(*s));
             Lifetimes { authority, leaf, settle, overlap }
         }
-        _ => Lifetimes::default(),
+        Some(_) => {
+            let why = "--webhook-certificate-seconds takes four numbers, such as 100,50,1,10; write all of them";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        None => Lifetimes::default(),
     };
     let (client, namespace, names) = (client.clone(), namespace.to_owned(), target.names());
     Ok(Source::Managed { client, namespace, names, lifetimes, leading })
