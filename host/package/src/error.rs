@@ -20,6 +20,28 @@ pub enum PackageError {
         /// The limit.
         limit: u64,
     },
+    /// Its compressed form holds more than any module.
+    #[error(
+        "it holds more than {limit} bytes once it is decompressed, a package has at most that; build it in release mode and strip it"
+    )]
+    TooLargeInside {
+        /// The limit.
+        limit: u64,
+    },
+    /// Its compressed form is broken.
+    #[error("it cannot be decompressed: {why}; compress it again, such as with `gzip -9`, or give the package itself")]
+    CompressionBroken {
+        /// What the decoder says.
+        why: String,
+    },
+    /// It is there twice.
+    #[error("{name}.wasm and {name}.wasm.gz are both in {folder}; remove one of them")]
+    Repeated {
+        /// The name of both.
+        name: String,
+        /// Where.
+        folder: String,
+    },
     /// It does not start like WebAssembly.
     #[error("it is no WebAssembly; a package is a component in binary form, made by `modctl build`")]
     NotWasm,
@@ -90,7 +112,9 @@ impl PackageError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreadable { .. } => "Unreadable",
-            Self::TooLarge { .. } => "TooLarge",
+            Self::TooLarge { .. } | Self::TooLargeInside { .. } => "TooLarge",
+            Self::CompressionBroken { .. } => "CompressionBroken",
+            Self::Repeated { .. } => "PackageRepeated",
             Self::NotWasm => "NotWasm",
             Self::CoreModule => "CoreModule",
             Self::Truncated { .. } => "Truncated",

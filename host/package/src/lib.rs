@@ -12,6 +12,6 @@ mod read;
 mod sections;
 
 pub use error::PackageError;
-pub use folder::Folder;
+pub use folder::{ENDINGS, Folder};
 pub use make::{build, shrink, with_manifest};
 pub use read::{PACKAGE_LIMIT, Package};
