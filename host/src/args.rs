@@ -38,10 +38,17 @@ pub(crate) enum LogFormat {
 /// How the operator runs.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Folder of modules: NAME.wasm, and their settings in NAME.json beside them. It is looked at every two seconds: a changed
-    /// file is swapped in, and a bad one leaves the version before it serving.
-    #[arg(long, env = "SCONE_OPERATOR_MODULES", default_value = "/modules")]
-    pub(crate) modules: PathBuf,
+    /// Folder of modules: NAME.wasm or NAME.wasm.gz, and their settings in NAME.json. It is looked at every two seconds: a changed
+    /// file is swapped in, and a bad one leaves the version before it serving. Given more than once (in the variable: with colons),
+    /// the last folder that has a file counts, for packages and settings each.
+    #[arg(
+        long,
+        env = "SCONE_OPERATOR_MODULES",
+        default_value = "/modules",
+        value_delimiter = ':',
+        value_name = "FOLDER"
+    )]
+    pub(crate) modules: Vec<PathBuf>,
     /// The operator's own namespace: its lease, and the default place of what modules make. Without one, that of the kubeconfig's
     /// context or of the pod.
     #[arg(long, env = "SCONE_OPERATOR_NAMESPACE")]

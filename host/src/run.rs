@@ -235,9 +235,7 @@ fn modules(
         Arc::clone(metrics),
         tell,
     );
-    opened.map_err(|error| {
-        Failure::Usage(format!("--modules {}: {error}; name a folder of packages", arguments.modules.display()))
-    })
+    opened.map_err(Failure::Usage)
 }
 
 async fn serve(
