@@ -292,17 +292,19 @@ async fn refuse(
 ) -> Result<Outcome, Error> {
     let (status, conditions) = desired.map_or((None, &[][..]), |d| (d.status.as_ref(), &d.conditions[..]));
     let name = &module.manifest().name;
-    let (reported, told) = match report::report(ctx, name, observation, status, conditions, &progress).await {
+    let reported = match report::report(ctx, name, observation, status, conditions, &progress).await {
         // Some kinds take no status without fields that only the module knows: then the event below has to tell.
         Err(error) if error.is_invalid() => {
             warn!(%error, "the status takes no condition");
-            (false, true)
+            false
         }
-        other => other.map(|reported| (reported, reported))?,
+        other => other?,
     };
     let mut events = Vec::new();
     // What the status tells already needs no event, such as after a restart.
-    if let (Progress::Stalled { reason, message }, true) = (&progress, told) {
+    if let Progress::Stalled { reason, message } = &progress
+        && !report::shows(observation, reason, message)
+    {
         warn!(reason, message, "nothing was applied");
         let event = Event {
             type_: EventType::Warning,

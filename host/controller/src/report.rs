@@ -40,6 +40,18 @@ pub(crate) async fn report(
     }
 }
 
+/// Whether the parent's status told already, before this reconcile, that it stalls for this reason.
+pub(crate) fn shows(observation: &Observation, reason: &str, message: &str) -> bool {
+    let parent = observation.document.to_value().unwrap_or_default();
+    let conditions = parent.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let text = |condition: &Value, key: &str| condition.get(key).and_then(Value::as_str).map(str::to_owned);
+    conditions.into_iter().any(|condition| {
+        text(condition, "type").as_deref() == Some("Stalled")
+            && text(condition, "reason").as_deref() == Some(reason)
+            && text(condition, "message").as_deref() == Some(message)
+    })
+}
+
 /// What a status says, without the times at which it said so.
 fn said(answer: Option<&Document>, conditions: &[Condition]) -> Document {
     let mut bytes = answer.map(|answer| answer.bytes().to_vec()).unwrap_or_default();

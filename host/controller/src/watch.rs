@@ -22,7 +22,7 @@ use crate::{
 /// First wait after an error.
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait after an error: with it, five minutes of errors are at most fifteen tries.
-const LONGEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_secs(30);
 /// The server ends a watch after so many seconds; a connection that died silently is noticed a little later.
 const WATCH_SECONDS: u32 = 90;
 
