@@ -63,6 +63,10 @@ impl Witness for Ears {
     }
 }
 
+fn system_clock() -> Clock {
+    Arc::new(|| SystemClock.now())
+}
+
 /// Where the API server finds them.
 fn target(place: &Place, namespace: &str) -> Target {
     match &place.webhook_url {
@@ -84,7 +88,7 @@ impl Webhooks {
         }
         let Around { client, namespace, bindings, leads, metrics, tell } = around;
         let witness: Arc<dyn Witness> = Arc::new(Ears { metrics, tell });
-        let clock: Clock = Arc::new(|| SystemClock.now());
+        let clock = system_clock();
         let target = target(&arguments.place, &namespace);
         let source = source(arguments, &client, &namespace, &target, leads.clone())?;
         let certificates = Certificates::new(Arc::clone(&clock), Arc::clone(&witness));
@@ -103,6 +107,7 @@ impl Webhooks {
             Arc::clone(&bindings),
             certificates.bundle(),
             leads,
+            &clock,
         );
         let stop = || parts.stop.clone();
         let probe = Probe::new(client, target, &namespace, address.port(), clock, witness);
@@ -161,7 +166,8 @@ fn source(
 pub(crate) async fn uninstall(arguments: &Uninstall) -> Result<(), Failure> {
     let (_, client) = clients().await?;
     let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-    let removed = operator_webhook::uninstall(&client, &target(&arguments.place, &namespace), &namespace).await;
+    let (target, clock) = (target(&arguments.place, &namespace), system_clock());
+    let removed = operator_webhook::uninstall(&client, &target, &namespace, &clock).await;
     let removed = removed.map_err(|error| Failure::Cluster(error.to_string()))?;
     for what in removed {
         info!(what, "removed");

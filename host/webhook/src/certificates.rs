@@ -200,6 +200,10 @@ impl Certificates {
             why: format!("no certificate can be made: {error}; delete the Secret, it is made anew"),
         };
         let Some((state, version)) = stored.load().await? else {
+            if registrar.withdrawn().await? {
+                let why = "webhooks were taken back; start the operator anew to have them again".to_owned();
+                return Err(Error::Certificate { place: stored.place(), why });
+            }
             let state = State::new(names.clone(), now, lifetimes).map_err(unmade)?;
             let made = stored.make(&state).await?;
             info!(place = stored.place(), made, "the webhook certificate was missing");

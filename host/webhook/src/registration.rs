@@ -15,13 +15,15 @@ use tracing::{info, warn};
 
 use self::wanted::{Place, Site, is_there, places, trusts};
 use crate::{
-    Bindings, Error, Target,
+    Bindings, Clock, Error, Target,
     certificates::secret::{OWNER, Stored},
     requests::{Form, MANAGER, get, send},
 };
 
 /// Somebody may have changed what is there.
 const EVERY: Duration = Duration::from_mins(1);
+/// After this, an operator that was writing has written.
+const SETTLED: Duration = Duration::from_secs(2);
 /// First wait after an error.
 const FIRST: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,8 @@ pub struct Registrar {
     bundle: Receiver<String>,
     leading: Receiver<bool>,
     registered: watch::Sender<bool>,
+    /// When this process began, in Unix seconds.
+    started: i64,
 }
 
 impl Registrar {
@@ -45,9 +49,10 @@ impl Registrar {
         bindings: Arc<Bindings>,
         bundle: Receiver<String>,
         leading: Receiver<bool>,
+        clock: &Clock,
     ) -> Arc<Self> {
-        let registered = watch::channel(false).0;
-        Arc::new(Self { client, target, namespace: namespace.to_owned(), bindings, bundle, leading, registered })
+        let (registered, namespace, started) = (watch::channel(false).0, namespace.to_owned(), clock());
+        Arc::new(Self { client, target, namespace, bindings, bundle, leading, registered, started })
     }
 
     /// Whether this replica has registered what there is, and leads.
@@ -81,7 +86,12 @@ impl Registrar {
     /// Tries once, and gives how long to wait for the next time.
     async fn tried(&self, wait: &mut Duration) -> Duration {
         match self.register().await {
-            Ok(_) => {
+            Ok(None) => {
+                info!("webhooks were taken back: this process registers none any more");
+                self.registered.send_replace(false);
+                EVERY
+            }
+            Ok(Some(_)) => {
                 *wait = FIRST;
                 self.registered.send_if_modified(|before| !std::mem::replace(before, true));
                 EVERY
@@ -95,8 +105,11 @@ impl Registrar {
         }
     }
 
-    /// Writes what differs from what is wanted, and gives how many objects that were.
-    pub(crate) async fn register(&self) -> Result<usize, Error> {
+    /// Writes what differs from what is wanted, and gives how many objects that were; none when webhooks were taken back.
+    pub(crate) async fn register(&self) -> Result<Option<usize>, Error> {
+        if self.withdrawn().await? {
+            return Ok(None);
+        }
         let manifests = self.bindings.manifests();
         let bundle = self.bundle.borrow().clone();
         let site = Site { target: &self.target, namespace: &self.namespace };
@@ -117,7 +130,16 @@ impl Registrar {
             info!(path, "registered");
             written += 1;
         }
-        Ok(written)
+        Ok(Some(written))
+    }
+
+    /// Whether webhooks were taken back since this process began: whoever removes the operator does so while it still runs.
+    pub(crate) async fn withdrawn(&self) -> Result<bool, Error> {
+        let mark = get(&self.client, &mark_path(&self.namespace)).await?;
+        let at = mark
+            .as_ref()
+            .and_then(|mark| mark.pointer("/metadata/annotations")?.get(WITHDRAWN)?.as_str()?.parse().ok());
+        Ok(at.is_some_and(|at: i64| at >= self.started))
     }
 
     /// Whether every place trusts all these certificates. A place that does not exist trusts nobody, a CRD apart.
@@ -133,12 +155,37 @@ impl Registrar {
     }
 }
 
+/// Says when webhooks were taken back, in Unix seconds.
+const WITHDRAWN: &str = "operator.scone.cloud/webhooks-withdrawn";
+
+/// The mark of that. A lease, since every operator may write some; it goes with the namespace, and processes that begin later do not
+/// heed it.
+fn mark_path(namespace: &str) -> String {
+    format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/scone-webhooks-withdrawn")
+}
+
 /// Takes everything back before an operator goes for good: both configurations, conversions that lead to it, and certificates that it
 /// made. Gives the paths of what was there. Without this, nothing guarded could be changed any more, and nothing converted be listed.
+/// Operators that still run heed it, and register nothing any more.
 ///
 /// # Errors
 /// When the API server refuses something; what came before is done, and doing it again is fine.
-pub async fn uninstall(client: &Client, target: &Target, namespace: &str) -> Result<Vec<String>, Error> {
+pub async fn uninstall(client: &Client, target: &Target, namespace: &str, clock: &Clock) -> Result<Vec<String>, Error> {
+    let mark = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "scone-webhooks-withdrawn", "namespace": namespace, "labels": {OWNER.0: OWNER.1},
+            "annotations": {WITHDRAWN: clock().to_string()}},
+        "spec": {"holderIdentity": "uninstall-webhooks"}});
+    let path = format!("{}?fieldManager={MANAGER}&force=true", mark_path(namespace));
+    send(client, "apply", Method::PATCH, &path, Form::Apply, Some(&mark)).await?;
+    let mut done = remove(client, target, namespace).await?;
+    // An operator may have been about to write when it was marked.
+    tokio::time::sleep(SETTLED).await;
+    done.extend(remove(client, target, namespace).await?);
+    info!(owner = OWNER.1, removed = done.len(), "webhooks are taken back");
+    Ok(done)
+}
+
+async fn remove(client: &Client, target: &Target, namespace: &str) -> Result<Vec<String>, Error> {
     let mut done = Vec::new();
     for place in [Place::Mutating, Place::Validating] {
         let path = place.path(namespace);
@@ -164,6 +211,5 @@ pub async fn uninstall(client: &Client, target: &Target, namespace: &str) -> Res
     if stored.delete().await? {
         done.push(stored.place());
     }
-    info!(owner = OWNER.1, removed = done.len(), "webhooks are taken back");
     Ok(done)
 }
