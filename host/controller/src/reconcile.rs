@@ -305,7 +305,7 @@ async fn refuse(
     if let Progress::Stalled { reason, message } = &progress
         && !report::shows(observation, reason, message)
     {
-        warn!(reason, message, "nothing was applied");
+        warn!(reason, why = message, "nothing was applied");
         let event = Event {
             type_: EventType::Warning,
             reason: (*reason).to_owned(),

@@ -4,7 +4,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use operator_core::rights::Right;
 
 use crate::{
-    api::Api,
+    api::Api as Requests,
     store::{Kind, Store},
     watch,
 };
@@ -53,6 +53,6 @@ async fn may(client: &kube::Client, store: &Store, asked: ResourceAttributes) ->
     let spec =
         SelfSubjectAccessReviewSpec { resource_attributes: Some(asked), ..SelfSubjectAccessReviewSpec::default() };
     let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    let answer = Api::new(client, store).review(&review).await.map_err(|error| error.to_string())?;
+    let answer = Requests::new(client, store).review(&review).await.map_err(|error| error.to_string())?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
