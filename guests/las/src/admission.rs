@@ -1,9 +1,6 @@
 //! What an administrator may leave out, and what is refused: defaults and validation of the spec.
 
-use k8s_openapi::{
-    api::core::v1::{Capabilities, PodSecurityContext, SeccompProfile, SecurityContext},
-    apimachinery::pkg::api::resource::Quantity,
-};
+use k8s_openapi::api::core::v1::{PodSecurityContext, SeccompProfile, SecurityContext};
 use operator_guest::{Cause, Request, Verdict};
 
 use scone_api::rules::{self, Common};
@@ -11,7 +8,7 @@ use scone_api::rules::{self, Common};
 use crate::{
     api::{LAS, LASSpec, SconeSettings},
     nodes,
-    workload::{ENCLAVE, PORT, dcap_key},
+    workload::{ENCLAVE, PORT, dcap_key, enclave},
 };
 
 pub(crate) use scone_api::SGX_CAPABLE;
@@ -19,6 +16,8 @@ pub(crate) use scone_api::SGX_CAPABLE;
 /// Writes every default into the spec. Reconciling starts with the same, so that it needs no webhook.
 pub(crate) fn fill(spec: &mut LASSpec, settings: &SconeSettings) {
     settings.fill_image(&mut spec.image, "las");
+    spec.auto_update.get_or_insert(false);
+    spec.dcap_key.get_or_insert_default();
     spec.host_port.get_or_insert(PORT);
     spec.image_pull_policy.get_or_insert_with(|| "Always".to_owned());
     let namespace_is_missing = spec.namespace.as_deref().is_none_or(str::is_empty);
@@ -30,29 +29,30 @@ pub(crate) fn fill(spec: &mut LASSpec, settings: &SconeSettings) {
         selector.insert(SGX_CAPABLE.to_owned(), "true".to_owned());
     }
     // Always injected, as published: without the device LAS cannot work.
-    let limits = spec.resources.get_or_insert_default().limits.get_or_insert_default();
-    limits.insert(ENCLAVE.to_owned(), Quantity("1".to_owned()));
+    let resources = spec.resources.get_or_insert_default();
+    resources.limits.get_or_insert_default().extend(enclave());
+    // Kubernetes refuses a request for a device that differs from its limit.
+    if let Some(request) = resources.requests.as_mut().and_then(|requests| requests.get_mut(ENCLAVE)) {
+        "1".clone_into(&mut request.0);
+    }
     let root = spec.image.as_deref().is_some_and(|image| nodes::version(image).starts_with("5.8."));
-    spec.pod_security_context.get_or_insert_with(|| pod_security_context(!root));
-    spec.container_security_context_las.get_or_insert_with(container_security_context);
-    spec.container_security_context_probe.get_or_insert_with(container_security_context);
+    fill_pod_security_context(spec.pod_security_context.get_or_insert_default(), !root);
+    fill_security_context(spec.container_security_context_las.get_or_insert_default());
+    fill_security_context(spec.container_security_context_probe.get_or_insert_default());
 }
 
-/// 5.8 images run as root.
-fn pod_security_context(non_root: bool) -> PodSecurityContext {
-    PodSecurityContext {
-        run_as_non_root: Some(non_root),
-        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
-        ..PodSecurityContext::default()
-    }
+/// Field by field: a user who sets a group still runs as somebody else than root. 5.8 images run as root.
+fn fill_pod_security_context(context: &mut PodSecurityContext, non_root: bool) {
+    context.run_as_non_root.get_or_insert(non_root);
+    context
+        .seccomp_profile
+        .get_or_insert_with(|| SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() });
 }
 
-fn container_security_context() -> SecurityContext {
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
-        ..SecurityContext::default()
-    }
+fn fill_security_context(context: &mut SecurityContext) {
+    // A privileged container may escalate by definition: Kubernetes refuses it otherwise.
+    context.allow_privilege_escalation.get_or_insert(context.privileged == Some(true));
+    context.capabilities.get_or_insert_default().drop.get_or_insert_with(|| vec!["ALL".to_owned()]);
 }
 
 /// Judges a spec.

@@ -3,7 +3,6 @@
 //! What it makes and how it decides is in `README.md` beside this crate.
 
 mod admission;
-mod conditions;
 mod metrics;
 mod nodes;
 mod observe;
@@ -20,7 +19,7 @@ use operator_guest::{
     Settings, Snapshot, Verdict, module_with_crd,
 };
 
-use scone_api::{las as api, pod, problem};
+use scone_api::{las as api, missing, owned, pod, problem, report};
 
 use crate::{
     api::{LAS, LASSpec, LASStatus, SconeSettings, State},
@@ -60,14 +59,14 @@ impl Module for LasModule {
 
     fn reconcile(snapshot: &Snapshot<LAS>) -> Result<Desired, Failure> {
         if snapshot.finalizing {
-            return Ok(Desired::new().condition(conditions::deletion(true)).finalized());
+            return Ok(going(&snapshot.parent));
         }
         let settings: SconeSettings = snapshot.settings.get()?;
         let name = snapshot.parent.name_any();
         let mut spec = snapshot.parent.spec.clone();
         admission::fill(&mut spec, &settings);
         let site = Site { name: &name, namespace: spec.namespace.as_deref().unwrap_or_default() };
-        let observation = observe::observe(snapshot, &name, &site.secret())?;
+        let observation = observe::observe(snapshot, &site)?;
         let desired = Desired::new().query(ObjectQuery::of::<LAS>().fields(OTHER_FIELDS).ask(OTHERS));
         match &observation.all_las {
             // A second DaemonSet for the same host port must not be made even for a moment.
@@ -93,9 +92,21 @@ impl Module for LasModule {
 
 /// The LAS that was there before this one.
 fn rival<'a>(name: &str, all: &'a [OtherLas]) -> Option<&'a str> {
-    let age = |las: &'a OtherLas| (las.metadata.creation_timestamp.as_deref(), las.metadata.name.as_str());
-    let own = all.iter().find(|las| las.metadata.name == name).map(age)?;
-    all.iter().map(age).filter(|other| *other < own).min().map(|(_, name)| name)
+    let all: Vec<_> = all.iter().map(|las| &las.metadata).collect();
+    report::rival(name, &all)
+}
+
+/// A LAS that is being deleted: it wants nothing any more, and says so. No settings are read, since wrong ones must not keep
+/// it.
+fn going(parent: &LAS) -> Desired {
+    let (status, why) = (status::going(parent), report::going("LAS"));
+    let before = parent.status.as_ref().map(|status| status.state);
+    Desired::new()
+        .status(&status)
+        .conditions(report::health(status.state, &why))
+        .condition(report::deletion("LAS", true))
+        .events(report::event(before, status.state, &why))
+        .finalized()
 }
 
 /// A LAS beside another one: it makes nothing.
@@ -114,7 +125,7 @@ fn refuse(desired: Desired, snapshot: &Snapshot<LAS>, site: &Site<'_>, first: &s
         ..LASStatus::default()
     };
     let judgement = Judgement { status, why: Problem::new("AnotherLASExists", message) };
-    report(desired, snapshot, site, &judgement)
+    say(desired, snapshot, site, &judgement)
 }
 
 /// The one LAS of the cluster.
@@ -127,27 +138,33 @@ fn run(
 ) -> Desired {
     let keyed = workload::dcap_key(spec).is_some();
     let nodes = nodes::nodes(snapshot, observation, keyed);
+    let set = workload::daemon_set(site, spec);
+    let owned = workload::owned(site, spec, &set, observation);
     let evidence = Evidence {
         parent: &snapshot.parent,
         observation,
         nodes: nodes.as_ref(),
-        needs_label: spec
-            .node_selector
-            .as_ref()
-            .and_then(|keys| keys.get(admission::SGX_CAPABLE))
-            .is_some_and(|value| value == "true"),
+        owned: &owned,
+        needs_label: needs_label(spec),
         now: snapshot.now.unwrap_or_default(),
     };
     let judgement = status::judge(&evidence);
     let logs = nodes.iter().flat_map(|nodes| &nodes.logs);
     let desired = desired
-        .children(workload::children(site, spec))
+        .children(workload::children(site, spec, &set))
         .query(ObjectQuery::of::<Node>().fields(NODE_FIELDS).ask(NODES))
         .query(pods(site))
         .queries(logs.map(|pod| log(site, pod)))
-        .conditions(conditions::owned(site, observation, keyed))
-        .condition(conditions::checks(keyed));
-    report(status::label_nodes(desired, &judgement, observation), snapshot, site, &judgement)
+        .conditions(owned::conditions(&owned, judgement.status.state))
+        .condition(missing::condition(evidence.pods()))
+        .condition(status::checks(keyed));
+    say(status::label_nodes(desired, &judgement, observation), snapshot, site, &judgement)
+}
+
+/// Whether only nodes with the label of the SGX plugin are selected.
+fn needs_label(spec: &LASSpec) -> bool {
+    let wanted = spec.node_selector.as_ref().and_then(|keys| keys.get(admission::SGX_CAPABLE));
+    wanted.is_some_and(|value| value == "true")
 }
 
 fn pods(site: &Site<'_>) -> Query {
@@ -161,13 +178,17 @@ fn log(site: &Site<'_>, pod: &str) -> Query {
 }
 
 /// What every LAS says.
-fn report(desired: Desired, snapshot: &Snapshot<LAS>, site: &Site<'_>, judgement: &Judgement) -> Desired {
-    desired
-        .status(&judgement.status)
-        .conditions(conditions::health(judgement))
-        .condition(conditions::deletion(false))
-        .events(status::event(&snapshot.parent, judgement))
-        .samples(metrics::samples(site.name, site.namespace, &judgement.status))
+fn say(desired: Desired, snapshot: &Snapshot<LAS>, site: &Site<'_>, judgement: &Judgement) -> Desired {
+    let Judgement { status, why } = judgement;
+    let before = snapshot.parent.status.as_ref().map(|status| status.state);
+    let desired = desired
+        .status(status)
+        .conditions(report::health(status.state, why))
+        .condition(report::deletion("LAS", false))
+        .events(report::event(before, status.state, why))
+        .samples(metrics::samples(site.name, site.namespace, status));
+    // Nothing else tells that something has had its time.
+    if status.state == State::Pending { desired.requeue(60) } else { desired }
 }
 
 #[cfg(not(feature = "library"))]

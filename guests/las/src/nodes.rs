@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use operator_guest::{QueryFailure, Snapshot};
+use scone_api::missing::START;
 
 use crate::{
     api::{LAS, LASNodeStatus},
@@ -17,13 +18,11 @@ pub(crate) const KEY_LINE: &str = "public key";
 /// Pod logs asked for at most; later nodes show no key. Each is one request a minute.
 pub(crate) const MOST_LOGS: usize = 200;
 
-/// Seconds that a pod may take to start before its absence is a problem: pulling an image of some hundred MiB, and an
-/// enclave that fetches its certificates.
-pub(crate) const START: i64 = 300;
 /// Seconds after which a probe that never succeeded has failed.
 const FIRST_VERDICT: i64 = 5 + (PROBE_PERIOD * PROBE_FAILURES + PROBE_TIMEOUT) as i64;
 
 /// All nodes that have, or should have, a LAS pod.
+#[derive(Default)]
 pub(crate) struct Nodes {
     /// What the status shows of each.
     pub(crate) statuses: BTreeMap<String, LASNodeStatus>,
@@ -31,6 +30,8 @@ pub(crate) struct Nodes {
     pub(crate) problems: Vec<Problem>,
     /// Whether some pod is still starting, without a problem.
     pub(crate) starting: bool,
+    /// How many nodes have a pod.
+    pub(crate) present: usize,
     /// Pods whose log holds the key of their node.
     pub(crate) logs: Vec<String>,
     /// Image tags of the pods, each once, in order.
@@ -47,19 +48,15 @@ pub(crate) fn nodes(snapshot: &Snapshot<LAS>, observation: &Observation, keyed: 
     let pods = observation.pods.as_deref()?;
     let earlier = snapshot.parent.status.as_ref().and_then(|status| status.nodes.as_ref());
     let now = snapshot.now.unwrap_or_default();
-    let mut found = Nodes {
-        statuses: BTreeMap::new(),
-        problems: Vec::new(),
-        starting: false,
-        logs: Vec::new(),
-        versions: Vec::new(),
-    };
+    let silent = observation.silent_nodes();
+    let mut found = Nodes::default();
     for (node, pod) in by_node(pods) {
         let earlier = earlier.and_then(|nodes| nodes.get(node));
-        let look = Look { node, pod, keyed, now, earlier };
+        let look = Look { node, pod, is_silent: silent.contains(node), keyed, now, earlier };
         let (status, problems) = look.at(snapshot);
         found.starting |= problems.is_empty() && !(status.is_ready && status.las_probe_alert == 0);
         found.problems.extend(problems);
+        found.present += usize::from(pod.is_present(now));
         if look.runs(workload::LAS) && found.logs.len() < MOST_LOGS {
             found.logs.push(pod.metadata.name.clone());
         }
@@ -84,6 +81,8 @@ pub(crate) fn version(image: &str) -> &str {
 struct Look<'a> {
     node: &'a str,
     pod: &'a ObservedPod,
+    /// Whether nobody says any more how its containers are.
+    is_silent: bool,
     /// Whether the probe has a DCAP key, and so asks for a DCAP quote.
     keyed: bool,
     now: i64,
@@ -93,7 +92,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     fn at(&self, snapshot: &Snapshot<LAS>) -> (LASNodeStatus, Vec<Problem>) {
-        let is_ready = self.pod.container(workload::LAS).is_some_and(|container| container.ready);
+        let is_ready = !self.is_silent && self.pod.container(workload::LAS).is_some_and(|container| container.ready);
         let probed = self.probe(is_ready);
         let started = self.started();
         let log = self.log(snapshot, started);
@@ -181,6 +180,9 @@ impl Look<'_> {
         let pod = &self.pod.metadata.name;
         if self.pod.is_leaving() {
             return problems;
+        }
+        if self.is_silent {
+            return vec![problem::node_not_ready(self.node, "LAS")];
         }
         if let Some(message) = self.pod.unschedulable() {
             problems.push(problem::unschedulable(self.node, pod, message));

@@ -1,19 +1,26 @@
 //! What the module reads of other objects: only the fields that matter, so that reading costs little.
 
-use k8s_openapi::api::apps::v1::DaemonSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{
+    ByteString,
+    api::{apps::v1::DaemonSet, core::v1::Secret},
+};
 use operator_guest::{Failure, QueryFailure, Snapshot};
 use serde::Deserialize;
 
-use crate::{api::LAS, pod::ObservedPod};
+use crate::{api::LAS, pod::ObservedPod, workload::Site};
 pub(crate) use scone_api::observe::{DaemonSetStatus, Meta, ObservedDaemonSet, unix_seconds};
+use scone_api::observe::{NodeCondition, is_node_ready, or_default};
 
 /// Query ids.
 pub(crate) const NODES: &str = "nodes";
 pub(crate) const PODS: &str = "pods";
 pub(crate) const OTHERS: &str = "las";
 
-/// The fields that the queries ask for; the manifest asks to be granted the same.
-pub(crate) const NODE_FIELDS: [&str; 1] = ["metadata.labels"];
+/// The fields that the queries ask for; the manifest asks to be granted the same. Not whole conditions of nodes, since these
+/// hold the time of every heartbeat.
+pub(crate) const NODE_FIELDS: [&str; 3] = ["metadata.labels", "status.conditions.status", "status.conditions.type"];
 pub(crate) const OTHER_FIELDS: [&str; 1] = ["metadata.creationTimestamp"];
 pub(crate) const POD_FIELDS: [&str; 9] = [
     "metadata.creationTimestamp",
@@ -31,8 +38,8 @@ pub(crate) const POD_FIELDS: [&str; 9] = [
 pub(crate) struct Observation {
     /// The `DaemonSet` of this LAS.
     pub(crate) daemon_set: Option<ObservedDaemonSet>,
-    /// Whether the Secret with the DCAP key is there.
-    pub(crate) secret_present: bool,
+    /// The Secret with the DCAP key.
+    pub(crate) secret: Option<ObservedSecret>,
     /// All nodes.
     pub(crate) nodes: Option<Vec<ObservedNode>>,
     /// The pods of this LAS.
@@ -48,17 +55,20 @@ impl Observation {
     pub(crate) fn has_capable_node(&self) -> Option<bool> {
         self.nodes.as_ref().map(|nodes| nodes.iter().any(ObservedNode::is_capable))
     }
+
+    /// Nodes whose kubelet does not report any more. What it said last of its containers stays, and tells nothing.
+    pub(crate) fn silent_nodes(&self) -> BTreeSet<&str> {
+        let nodes = self.nodes.iter().flatten();
+        nodes.filter(|node| !is_node_ready(&node.status.conditions)).map(|node| &*node.metadata.name).collect()
+    }
 }
 
 /// Reads the snapshot.
-pub(crate) fn observe(snapshot: &Snapshot<LAS>, daemon_set: &str, secret: &str) -> Result<Observation, Failure> {
+pub(crate) fn observe(snapshot: &Snapshot<LAS>, site: &Site<'_>) -> Result<Observation, Failure> {
     let mut errors = Vec::new();
     Ok(Observation {
-        daemon_set: snapshot.child_as::<DaemonSet, _>(daemon_set)?,
-        secret_present: snapshot
-            .observed()
-            .iter()
-            .any(|child| child.identity.kind == "Secret" && child.identity.name == secret),
+        daemon_set: snapshot.child_in_as::<DaemonSet, _>(site.namespace, site.name)?,
+        secret: snapshot.child_in_as::<Secret, _>(site.namespace, &site.secret())?,
         nodes: known(snapshot.objects(NODES), "nodes", &mut errors),
         pods: known(snapshot.objects(PODS), "pods", &mut errors),
         all_las: snapshot.objects(OTHERS).transpose().map_err(|failure| cannot_list("LAS resources", &failure))?,
@@ -81,17 +91,34 @@ pub(crate) struct OtherLas {
     pub(crate) metadata: Meta,
 }
 
+/// A Secret.
+#[derive(Deserialize)]
+pub(crate) struct ObservedSecret {
+    pub(crate) metadata: Meta,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) data: BTreeMap<String, ByteString>,
+}
+
 /// A node.
 #[derive(Deserialize)]
 pub(crate) struct ObservedNode {
     pub(crate) metadata: NodeMeta,
+    #[serde(default, deserialize_with = "or_default")]
+    status: NodeStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NodeStatus {
+    #[serde(deserialize_with = "or_default")]
+    conditions: Vec<NodeCondition>,
 }
 
 /// The metadata of a node that matters.
 #[derive(Deserialize)]
 pub(crate) struct NodeMeta {
     pub(crate) name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     labels: NodeLabels,
 }
 

@@ -1,23 +1,21 @@
-//! From what is observed to one state with its reason, and the conditions and events that tell it.
+//! From what is observed to one state with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Node;
-use operator_guest::{Desired, Event};
+use operator_guest::{Condition, Desired};
+use scone_api::{missing::Pods, owned::Owned, report};
 
 use crate::{
     api::{LAS, LASNodeStatus, LASStatus, State},
-    nodes::{Nodes, START},
-    observe::{DaemonSetStatus, Observation, ObservedDaemonSet, unix_seconds},
+    nodes::Nodes,
+    observe::{DaemonSetStatus, Observation, ObservedDaemonSet},
     problem::Problem,
 };
 
 /// The node labels that other SCONE workloads select by.
 pub(crate) const CAPABLE: &str = "las.scontain.com/capable";
 pub(crate) const OK: &str = "las.scontain.com/ok";
-
-/// Problems told in one message; the others are in the status of their nodes.
-const MOST_PROBLEMS: usize = 5;
 
 /// The verdict: the status, and why.
 pub(crate) struct Judgement {
@@ -31,6 +29,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) parent: &'a LAS,
     pub(crate) observation: &'a Observation,
     pub(crate) nodes: Option<&'a Nodes>,
+    /// The objects that it owns.
+    pub(crate) owned: &'a [Owned],
     /// Whether the `DaemonSet` runs only on nodes that the SGX plugin has labelled.
     pub(crate) needs_label: bool,
     /// Unix seconds.
@@ -39,7 +39,7 @@ pub(crate) struct Evidence<'a> {
 
 /// Judges one LAS.
 pub(crate) fn judge(evidence: &Evidence<'_>) -> Judgement {
-    let counts = evidence.observation.daemon_set.as_ref().and_then(ObservedDaemonSet::current_status);
+    let counts = evidence.counts();
     let desired = counts.map_or(-1, |counts| counts.desired_number_scheduled);
     let nodes = evidence.nodes;
     let status = LASStatus {
@@ -82,40 +82,40 @@ fn probe_alert(nodes: Option<&Nodes>) -> i32 {
 
 /// The state and why. What needs a human comes first, what is on its way last.
 fn state(evidence: &Evidence<'_>, status: &LASStatus, counts: Option<&DaemonSetStatus>) -> (State, Problem) {
-    let unhealthy = |reason, message| (State::Unhealthy, Problem::new(reason, message));
-    let pending = |reason, message: &str| (State::Pending, Problem::new(reason, message.to_owned()));
     let observation = evidence.observation;
-    if let Some(nodes) = evidence.nodes.filter(|nodes| !nodes.problems.is_empty()) {
-        return (State::Unhealthy, summary(&nodes.problems));
+    let problems = evidence.nodes.map_or(&[][..], |nodes| &nodes.problems);
+    if let Some(problem) = report::summary(problems, "see status.nodes") {
+        return (State::Unhealthy, problem);
     }
     if !observation.errors.is_empty() {
         let message = format!("{}; let the operator list them", observation.errors.join("; "));
-        return unhealthy("ClusterUnreadable", message);
+        return (State::Unhealthy, Problem::new("ClusterUnreadable", message));
     }
     if evidence.needs_label && observation.has_capable_node() == Some(false) {
-        return pending(
-            "NoSGXNode",
-            "no node has label sgx.intel.com/capable=true, which the SGX plugin sets: create an SGXPlugin (kubectl apply, \
-             or operator_controller), and see kubectl get sgxplugin if there is one",
-        );
+        let message = "no node has label sgx.intel.com/capable=true, which the SGX plugin sets: create an SGXPlugin (kubectl \
+                       apply, or operator_controller), and see kubectl get sgxplugin if there is one";
+        return (State::Pending, Problem::new("NoSGXNode", message.to_owned()));
     }
-    let Some(counts) = counts else {
-        return pending("RollingOut", "the DaemonSet is not there yet, or its latest change has not been seen");
+    if let Some(problem) = evidence.owned.iter().find_map(Owned::waits) {
+        return (State::Pending, problem);
+    }
+    let (Some(counts), Some(nodes)) = (counts, evidence.nodes) else {
+        return (State::Pending, Problem::new("Observing", "the pods are not known yet".to_owned()));
     };
-    let Some(nodes) = evidence.nodes else { return pending("Observing", "the pods are not known yet") };
+    running(evidence, status, counts, nodes)
+}
+
+/// The same once everything is as wanted, and its pods are known.
+fn running(evidence: &Evidence<'_>, status: &LASStatus, counts: &DaemonSetStatus, nodes: &Nodes) -> (State, Problem) {
     let desired = counts.desired_number_scheduled;
     if desired == 0 {
         let message = "the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and \
                        spec.tolerations against the nodes' taints";
-        return unhealthy("NoNodeSelected", message.to_owned());
+        return (State::Unhealthy, Problem::new("NoNodeSelected", message.to_owned()));
     }
-    if nodes.statuses.is_empty() && evidence.is_overdue() {
-        let message = format!(
-            "none of {desired} pods has been made for {} minutes; see: kubectl describe daemonset, and let quotas and the pod \
-             security level of the namespace allow them",
-            START / 60
-        );
-        return unhealthy("PodsMissing", message);
+    let said = evidence.parent.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    if let Some(problem) = evidence.pods().and_then(|pods| pods.overdue(said, evidence.now, "")) {
+        return (State::Unhealthy, problem);
     }
     let settled = status.las_replica_alert == Some(0) && status.las_probe_alert == Some(0) && !nodes.starting;
     if settled && counts.number_available >= desired && counts.updated_number_scheduled >= desired {
@@ -127,39 +127,35 @@ fn state(evidence: &Evidence<'_>, status: &LASStatus, counts: Option<&DaemonSetS
 }
 
 impl Evidence<'_> {
-    /// Whether the `DaemonSet` has had its time.
-    fn is_overdue(&self) -> bool {
-        let created = self.observation.daemon_set.as_ref().and_then(|set| set.metadata.creation_timestamp.as_deref());
-        created.and_then(unix_seconds).is_some_and(|created| self.now - created >= START)
+    fn counts(&self) -> Option<&DaemonSetStatus> {
+        self.observation.daemon_set.as_ref().and_then(ObservedDaemonSet::current_status)
+    }
+
+    /// How many pods there are, once that is known.
+    pub(crate) fn pods(&self) -> Option<Pods> {
+        Pods::of(self.nodes?.present, self.counts())
     }
 }
 
-/// Several problems as one: the first gives the reason.
-fn summary(problems: &[Problem]) -> Problem {
-    let reason = problems.first().map_or("Unknown", |problem| problem.reason);
-    let told: Vec<_> = problems.iter().take(MOST_PROBLEMS).map(|problem| problem.message.as_str()).collect();
-    let mut message = told.join("; ");
-    if problems.len() > MOST_PROBLEMS {
-        message.push_str(&format!("; and {} more, see status.nodes", problems.len() - MOST_PROBLEMS));
+/// The status of a LAS that is being deleted: what was known of it, pending.
+pub(crate) fn going(parent: &LAS) -> LASStatus {
+    let earlier =
+        parent.status.clone().unwrap_or_else(|| LASStatus { version: "unknown".to_owned(), ..LASStatus::default() });
+    LASStatus { state: State::Pending, conditions: Vec::new(), observed_generation: None, ..earlier }
+}
+
+/// Whether the probe checks all that it could.
+pub(crate) fn checks(keyed: bool) -> Condition {
+    if keyed {
+        return Condition::true_("ChecksComplete", "DCAPKeySet", "the probe also asks for DCAP quotes");
     }
-    Problem::new(reason, message)
+    let message = "without spec.dcapKey the probe asks for no DCAP quotes: set it to your key of the Intel PCS API, or to 32 \
+                   zeros on Azure";
+    Condition::false_("ChecksComplete", "DCAPKeyMissing", message)
 }
 
 fn is_ok(node: &LASNodeStatus) -> bool {
     node.is_ready && node.las_probe_alert == 0
-}
-
-/// An event when the state changes, never otherwise.
-pub(crate) fn event(parent: &LAS, judgement: &Judgement) -> Option<Event> {
-    let before = parent.status.as_ref().map(|status| status.state);
-    let Problem { reason, message } = &judgement.why;
-    if before == Some(judgement.status.state) {
-        return None;
-    }
-    Some(match judgement.status.state {
-        State::Unhealthy => Event::warning(reason, "Check", message.clone()),
-        State::Healthy | State::Pending => Event::normal(reason, "Check", message.clone()),
-    })
 }
 
 /// Labels the nodes where LAS is ready, and those where it also works. The host takes back what is not named.

@@ -15,9 +15,10 @@ use k8s_openapi::{
 };
 use kube::core::ObjectMeta;
 use operator_guest::{Child, Strategy};
+use scone_api::owned::{Owned, Standing};
 use sha2::{Digest, Sha256};
 
-use crate::api::LASSpec;
+use crate::{api::LASSpec, observe::Observation};
 
 /// The port that LAS listens on inside its pod (published; only the host port can be chosen).
 pub(crate) const PORT: i32 = 18_766;
@@ -79,13 +80,27 @@ pub(crate) fn dcap_key(spec: &LASSpec) -> Option<&str> {
 }
 
 /// Everything that should exist. `spec` has its defaults already.
-pub(crate) fn children(site: &Site<'_>, spec: &LASSpec) -> Vec<Child> {
+pub(crate) fn children(site: &Site<'_>, spec: &LASSpec, set: &DaemonSet) -> Vec<Child> {
     let mut children = Vec::with_capacity(2);
     if let Some(key) = dcap_key(spec) {
         children.push(Child::of(&secret(site, key)));
     }
-    children.push(Child::of(&daemon_set(site, spec)).strategy(Strategy::RecreateOnImmutable));
+    children.push(Child::of(set).strategy(Strategy::RecreateOnImmutable));
     children
+}
+
+/// How what exists stands to that.
+pub(crate) fn owned(site: &Site<'_>, spec: &LASSpec, set: &DaemonSet, observation: &Observation) -> Vec<Owned> {
+    let template = set.spec.as_ref().map(|spec| &spec.template);
+    let mut owned = vec![Owned::daemon_set(site.name, observation.daemon_set.as_ref(), template)];
+    if let Some(key) = dcap_key(spec) {
+        let there = observation.secret.as_ref();
+        let same = there.and_then(|secret| secret.data.get(DCAP_KEY)).is_some_and(|data| data.0 == key.as_bytes());
+        let standing = Standing::of(there.map(|secret| &secret.metadata), (!same).then_some("dcapKey"));
+        let prefix = format!("secret.{}", site.secret());
+        owned.push(Owned::passive(prefix, "Secret", standing, "it holds the DCAP key"));
+    }
+    owned
 }
 
 fn secret(site: &Site<'_>, key: &str) -> Secret {
@@ -98,7 +113,8 @@ fn secret(site: &Site<'_>, key: &str) -> Secret {
     }
 }
 
-fn daemon_set(site: &Site<'_>, spec: &LASSpec) -> DaemonSet {
+/// The `DaemonSet`. `spec` has its defaults already.
+pub(crate) fn daemon_set(site: &Site<'_>, spec: &LASSpec) -> DaemonSet {
     DaemonSet {
         metadata: site.metadata(site.name.to_owned()),
         spec: Some(DaemonSetSpec {

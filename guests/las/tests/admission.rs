@@ -40,6 +40,12 @@ fn what_is_given_stays() {
 }
 
 #[test]
+fn a_security_context_of_ones_own_keeps_the_defaults_of_what_it_does_not_say() {
+    let judgement = judge("{podSecurityContext: {runAsUser: 1000}, containerSecurityContextLAS: {runAsUser: 7}}");
+    assert_snapshot!(judgement);
+}
+
+#[test]
 fn an_image_without_a_tag_gets_the_version_of_the_settings() {
     assert!(judge("{image: r.example.com:5000/las}").contains("r.example.com:5000/las:6.0.6"));
     assert!(!judge("{image: 'r.example.com/las@sha256:00000000000000000000000000000000'}").contains(":6.0.6"));

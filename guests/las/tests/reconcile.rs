@@ -1,50 +1,12 @@
 //! What the module answers: one rule each, from a settled cluster with one line changed.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
+mod support;
+
 use insta::assert_snapshot;
 use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Secret};
-use las::LasModule;
-use operator_guest::{
-    ConditionStatus,
-    testing::{self, Answer},
-};
-use serde_json::Value;
-
-const SETTLED: &str = include_str!("one-node.yaml");
-const LAS_RUNS: &str =
-    r#"{name: las, ready: true, restartCount: 0, state: {running: {startedAt: "2023-11-14T22:00:12Z"}}}"#;
-const PROBE_READY: &str =
-    r#"{name: probe, ready: true, restartCount: 0, state: {running: {startedAt: "2023-11-14T22:00:13Z"}}}"#;
-
-fn answer(yaml: &str) -> Answer {
-    testing::reconcile::<LasModule>(yaml).unwrap()
-}
-
-/// The settled cluster with `from` replaced; it must be there.
-fn with(from: &str, to: &str) -> String {
-    assert!(SETTLED.contains(from), "{from}");
-    SETTLED.replace(from, to)
-}
-
-fn status(answer: &Answer) -> Value {
-    answer.status().unwrap()
-}
-
-/// State, reason and message.
-fn verdict(answer: &Answer) -> String {
-    let ready = answer.condition("IsHealthy").unwrap();
-    format!("{} {}: {}", status(answer)["state"].as_str().unwrap(), ready.reason, ready.message)
-}
-
-fn pod_spec(answer: &Answer) -> Value {
-    let set: DaemonSet = answer.child("las").unwrap();
-    serde_json::to_value(set).unwrap()["spec"]["template"]["spec"].clone()
-}
-
-fn labels(answer: &Answer) -> Vec<String> {
-    let partials = &answer.desired().unwrap().partials;
-    partials.iter().map(|p| format!("{}: {}", p.identity, String::from_utf8_lossy(&p.document))).collect()
-}
+use operator_guest::ConditionStatus;
+use support::{LAS_RUNS, PROBE_READY, SETTLED, answer, labels, pod_spec, status, verdict, with};
 
 #[test]
 fn a_settled_las_on_three_nodes_is_healthy() {
@@ -106,7 +68,9 @@ fn without_an_sgx_node_it_waits_and_says_what_is_missing() {
 #[test]
 fn a_selector_of_ones_own_for_the_sgx_label_needs_no_plugin() {
     let own = "hostPort: 18766\n    nodeSelector: {sgx.intel.com/capable: \"yes\"}";
-    let answer = answer(&with("sgx.intel.com/capable: \"true\", ", "").replace("hostPort: 18766", own));
+    let made =
+        with("nodeSelector: {sgx.intel.com/capable: \"true\"}", "nodeSelector: {sgx.intel.com/capable: \"yes\"}");
+    let answer = answer(&made.replace("sgx.intel.com/capable: \"true\", ", "").replace("hostPort: 18766", own));
     assert_eq!(status(&answer)["state"], "HEALTHY");
     assert_eq!(pod_spec(&answer)["nodeSelector"]["sgx.intel.com/capable"], "yes");
 }
@@ -201,14 +165,6 @@ fn a_pod_that_starts_is_pending_and_its_node_has_no_labels() {
     assert!(verdict(&answer).starts_with("PENDING PodsStarting"), "{}", verdict(&answer));
     assert_eq!(answer.condition("IsHealthy").unwrap().status, ConditionStatus::Unknown);
     assert!(labels(&answer).is_empty());
-}
-
-#[test]
-fn pods_that_nobody_makes_are_a_problem_after_five_minutes() {
-    let pods = SETTLED.split("  pods:\n").next().unwrap();
-    let yaml = format!("{pods}  pods: {{objects: []}}\n");
-    assert_snapshot!(verdict(&answer(&yaml)), @"UNHEALTHY PodsMissing: none of 1 pods has been made for 5 minutes; see: kubectl describe daemonset, and let quotas and the pod security level of the namespace allow them");
-    assert!(verdict(&answer(&yaml.replace("22:00:01Z", "23:12:00Z"))).starts_with("PENDING"));
 }
 
 #[test]
@@ -330,14 +286,4 @@ fn a_log_that_may_not_be_read_costs_the_key_and_nothing_else() {
     let answer = answer(&denied);
     assert_eq!(status(&answer)["state"], "HEALTHY");
     assert_snapshot!(status(&answer)["nodes"]["node-1"]["errorMessages"][0].as_str().unwrap(), @"the log of pod las-x7k2p cannot be read (not granted: missing grant), so its public key is not known; let the operator read pods/log in the namespace of the pods");
-}
-
-#[test]
-fn a_las_that_goes_keeps_nothing() {
-    let answer = answer(&format!("finalizing: true\n{SETTLED}"));
-    assert_snapshot!(answer, @r##"
-conditions:
-- "DeletionPresent=True Deleting: the LAS is being deleted, and its objects with it"
-finalized: true
-"##);
 }

@@ -10,6 +10,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema;
 pub use crate::{SconeSettings, State};
 
 /// Runs the local attestation service on SGX nodes. A cluster has one.
@@ -36,23 +37,27 @@ pub struct LASSpec {
     pub auto_update: Option<bool>,
     /// Key of the Intel PCS API, 32 hexadecimal digits; 32 zeros on Azure. Without it health checks are incomplete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    // No pattern: the API server repeats what does not match one, and this may be a real key with a typing error.
+    #[schemars(extend("x-kubernetes-validations" = schema::dcap_key()))]
     pub dcap_key: Option<String>,
     /// Port on the node under which LAS is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65_535))]
+    #[schemars(range(min = 1, max = 65_535), extend("default" = 18_766))]
     pub host_port: Option<i32>,
     /// Image; without a tag the operator's version is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 512, "pattern" = schema::IMAGE))]
     pub image: Option<String>,
     /// When to pull: Always, Never or `IfNotPresent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["Always", "Never", "IfNotPresent"]))]
+    #[schemars(extend("enum" = ["Always", "Never", "IfNotPresent"], "default" = "Always"))]
     pub image_pull_policy: Option<String>,
     /// Secrets for pulling the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
     /// Namespace of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 63, "pattern" = schema::NAMESPACE))]
     pub namespace: Option<String>,
     /// Nodes for LAS; `sgx.intel.com/capable: "true"` is added unless that key is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +70,7 @@ pub struct LASSpec {
     pub resources: Option<ResourceRequirements>,
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxItems" = 128, "x-kubernetes-validations" = schema::tolerations()))]
     pub tolerations: Option<Vec<Toleration>>,
     /// Security context of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,22 +4,30 @@
 //! a small module otherwise.
 
 pub mod las;
+pub mod missing;
 #[expect(missing_docs, reason = "fields of the Kubernetes API, under its names")]
 pub mod observe;
+pub mod owned;
 #[expect(missing_docs, reason = "fields of the Kubernetes API, under its names")]
 pub mod pod;
 pub mod problem;
 pub mod report;
 pub mod rules;
+mod schema;
 mod settings;
 pub mod sgxplugin;
 mod state;
 pub mod syntax;
+pub mod template;
 
 #[cfg(not(target_arch = "wasm32"))]
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, ValidationRule,
+};
 #[cfg(not(target_arch = "wasm32"))]
 use kube::CustomResourceExt;
+#[cfg(not(target_arch = "wasm32"))]
+use serde_json::{Map, Value};
 
 pub use settings::SconeSettings;
 pub use state::State;
@@ -38,21 +46,33 @@ pub const SGXPLUGIN_CRD: &str = include_str!("../crds/sgxplugin.json");
 #[cfg(not(target_arch = "wasm32"))]
 pub fn crds() -> [(&'static str, CustomResourceDefinition); 2] {
     [
-        ("base.scone.cloud_las.yaml", with_open_status(las::LAS::crd())),
-        ("base.scone.cloud_sgxplugins.yaml", with_open_status(sgxplugin::SGXPlugin::crd())),
+        ("base.scone.cloud_las.yaml", published(las::LAS::crd())),
+        ("base.scone.cloud_sgxplugins.yaml", published(sgxplugin::SGXPlugin::crd())),
     ]
 }
 
-/// The published CRDs require fields in the status. A host whose module fails before its first answer knows none of them and
-/// could not even write the condition that says so; modules write them all the same.
+/// What the derived schema cannot say.
 #[cfg(not(target_arch = "wasm32"))]
-fn with_open_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    for version in &mut crd.spec.versions {
-        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
-        let status = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("status"));
-        if let Some(status) = status {
+fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+    for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
+        // No published spec field is required, and so the spec itself is not.
+        schema.required = None;
+        let mut parts = schema.properties.iter_mut().flatten();
+        if let Some((_, spec)) = parts.find(|(name, _)| *name == "spec") {
+            spec.default = Some(JSON(Value::Object(Map::new())));
+        }
+        // The published CRDs require fields in the status. A host whose module fails before its first answer knows none of
+        // them and could not even write the condition that says so; modules write them all the same.
+        let mut parts = schema.properties.iter_mut().flatten();
+        if let Some((_, status)) = parts.find(|(name, _)| *name == "status") {
             status.required = None;
         }
+        schema.x_kubernetes_validations = Some(vec![ValidationRule {
+            rule: "self.metadata.name.size() <= 63".to_owned(),
+            message: Some("must have at most 63 characters: it becomes a label of the pods".to_owned()),
+            ..ValidationRule::default()
+        }]);
     }
     crd
 }

@@ -1,6 +1,10 @@
 //! What modules read of other objects: only the fields that matter, so that reading costs little.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer};
+
+use crate::template::Template;
 
 /// Reads `null` like a field that is not there: both mean the same in Kubernetes, and an object cut to some fields may have
 /// either. For `#[serde(deserialize_with)]`, beside `default`.
@@ -13,6 +17,8 @@ pub fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(inpu
 pub struct ObservedDaemonSet {
     pub metadata: Meta,
     #[serde(default, deserialize_with = "or_default")]
+    pub spec: DaemonSetSpec,
+    #[serde(default, deserialize_with = "or_default")]
     pub status: DaemonSetStatus,
 }
 
@@ -22,6 +28,14 @@ impl ObservedDaemonSet {
         let seen = self.status.observed_generation?;
         self.metadata.generation.is_none_or(|generation| seen >= generation).then_some(&self.status)
     }
+}
+
+/// What a `DaemonSet` was made with.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct DaemonSetSpec {
+    #[serde(deserialize_with = "or_default")]
+    pub template: Template,
 }
 
 /// Counts of a `DaemonSet`.
@@ -42,6 +56,22 @@ pub struct Meta {
     pub generation: Option<i64>,
     pub creation_timestamp: Option<String>,
     pub deletion_timestamp: Option<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// One condition of a node.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct NodeCondition {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub status: String,
+}
+
+/// Whether the kubelet of a node is there; true when the node says nothing of that.
+pub fn is_node_ready(conditions: &[NodeCondition]) -> bool {
+    conditions.iter().find(|condition| condition.type_ == "Ready").is_none_or(|condition| condition.status == "True")
 }
 
 /// Unix seconds of a time as Kubernetes writes it (RFC 3339 in UTC, whole seconds or finer). None for anything else.

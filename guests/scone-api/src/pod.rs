@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::observe::{Meta, or_default, unix_seconds};
+use crate::{
+    missing::START,
+    observe::{Meta, or_default, unix_seconds},
+};
 
 /// A pod of the `DaemonSet`.
 #[derive(Deserialize)]
@@ -150,6 +153,13 @@ impl ObservedPod {
     /// Whether it is going away.
     pub fn is_leaving(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether its node has a pod with it. A pod that is replaced counts until it should be gone for long, or every rolling
+    /// update would be a time without pods.
+    pub fn is_present(&self, now: i64) -> bool {
+        let gone = self.metadata.deletion_timestamp.as_deref().and_then(unix_seconds);
+        gone.is_none_or(|gone| now - gone < START)
     }
 
     /// The image that it was made with.

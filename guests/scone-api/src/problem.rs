@@ -20,6 +20,15 @@ impl Problem {
     }
 }
 
+/// The kubelet of a node does not report any more, so that nothing else which the node says counts.
+pub fn node_not_ready(node: &str, what: &str) -> Problem {
+    let message = format!(
+        "node {node} is not ready, so {what} there is not either; repair the node or delete it; see: kubectl describe node \
+         {node}"
+    );
+    Problem::new("NodeNotReady", message)
+}
+
 /// The scheduler finds no place.
 pub fn unschedulable(node: &str, pod: &str, message: &str) -> Problem {
     let fix = if message.contains(ENCLAVE) {

@@ -1,12 +1,8 @@
 //! How every SCONE kind tells its health: conditions, events, and which of two resources counts.
 
-use operator_guest::{Condition, ConditionStatus, Event};
+use operator_guest::{Condition, Event};
 
-use crate::{
-    State,
-    observe::{Meta, ObservedDaemonSet},
-    problem::Problem,
-};
+use crate::{State, observe::Meta, problem::Problem};
 
 /// Problems told in one message; the others are told once these are solved.
 const MOST_PROBLEMS: usize = 5;
@@ -23,46 +19,18 @@ pub fn health(state: State, why: &Problem) -> [Condition; 2] {
     .map(|(type_, make)| make(type_, why.reason, why.message.clone()))
 }
 
+/// Why a resource of this kind that is being deleted is pending.
+pub fn going(kind: &str) -> Problem {
+    Problem::new("Deleting", format!("the {kind} is being deleted, and its objects with it"))
+}
+
 /// Whether a resource of this kind is being deleted.
 pub fn deletion(kind: &str, present: bool) -> Condition {
     if present {
-        let message = format!("the {kind} is being deleted, and its objects with it");
-        Condition::true_("DeletionPresent", "Deleting", message)
+        let Problem { reason, message } = going(kind);
+        Condition::true_("DeletionPresent", reason, message)
     } else {
         Condition::false_("DeletionPresent", "NotDeleting", "nobody has asked for its deletion")
-    }
-}
-
-/// The conditions of the only owned object, a `DaemonSet`, and those of all owned objects.
-pub fn owned_daemon_set(name: &str, set: Option<&ObservedDaemonSet>) -> [Condition; 4] {
-    let (healthy, reason, message) = match set.map(ObservedDaemonSet::current_status) {
-        None => (ConditionStatus::Unknown, "InProgress", "it does not exist yet".to_owned()),
-        Some(None) => {
-            (ConditionStatus::Unknown, "InProgress", "its controller has not seen the latest change yet".to_owned())
-        }
-        Some(Some(counts)) => {
-            let (available, desired) = (counts.number_available, counts.desired_number_scheduled);
-            let fine = available >= desired && desired > 0;
-            let message = format!("{available} of {desired} pods are available");
-            (ConditionStatus::from(fine), if fine { "Current" } else { "NotAvailable" }, message)
-        }
-    };
-    // A prefix is a DNS name, as Kubernetes asks of condition types.
-    let prefix = format!("daemonset.{name}");
-    let there = set.is_some();
-    [
-        presence("AtLeastOneOwnedObjectPresent", there),
-        presence("AllOwnedObjectsPresent", there),
-        presence(&format!("{prefix}/OwnedObjectPresent"), there),
-        Condition::new(&format!("{prefix}/OwnedObjectHealthy"), healthy, reason, message),
-    ]
-}
-
-fn presence(type_: &str, present: bool) -> Condition {
-    if present {
-        Condition::true_(type_, "Present", "it exists")
-    } else {
-        Condition::false_(type_, "Missing", "it does not exist yet")
     }
 }
 

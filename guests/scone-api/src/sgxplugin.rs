@@ -10,6 +10,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema;
 pub use crate::{SconeSettings, State};
 
 /// Lets containers use the SGX device without privileges. A cluster has one.
@@ -39,16 +40,18 @@ pub struct SGXPluginSpec {
     pub capacity_sgx_pods: Option<i32>,
     /// Image; without a tag the operator's version is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 512, "pattern" = schema::IMAGE))]
     pub image: Option<String>,
     /// When to pull: Always, Never or `IfNotPresent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = ["Always", "Never", "IfNotPresent"]))]
+    #[schemars(extend("enum" = ["Always", "Never", "IfNotPresent"], "default" = "Always"))]
     pub image_pull_policy: Option<String>,
     /// Secrets for pulling the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
     /// Namespace of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 63, "pattern" = schema::NAMESPACE))]
     pub namespace: Option<String>,
     /// Nodes for the plug-in; all of them when empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +67,7 @@ pub struct SGXPluginSpec {
     pub resources: Option<ResourceRequirements>,
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxItems" = 128, "x-kubernetes-validations" = schema::tolerations()))]
     pub tolerations: Option<Vec<Toleration>>,
 }
 

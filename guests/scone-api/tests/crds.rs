@@ -45,6 +45,9 @@ fn table(schema: &Value) -> Vec<String> {
         if let Some(maximum) = field["maximum"].as_f64() {
             line += &format!(" <= {maximum}");
         }
+        if let Some(default) = field.get("default") {
+            line += &format!(" default {default}");
+        }
         if let Some(values) = field["enum"].as_array() {
             let values: Vec<_> = values.iter().map(|value| value.as_str().unwrap_or("null")).collect();
             line += &format!(" one of {}", values.join("|"));
@@ -103,6 +106,22 @@ fn a_host_may_write_conditions_before_a_module_has_ever_answered() {
 }
 
 #[test]
+fn a_resource_without_a_spec_gets_one() {
+    for kind in ["LAS", "SGXPlugin"] {
+        assert_eq!(schema(kind, "spec")["default"], serde_json::json!({}), "{kind}");
+        assert!(crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"].get("required").is_none(), "{kind}");
+    }
+}
+
+/// The API server repeats a value that does not match a pattern, but not one that a rule refuses.
+#[test]
+fn a_key_that_is_refused_is_not_repeated() {
+    let key = schema("LAS", "spec")["properties"]["dcapKey"].clone();
+    assert!(key["x-kubernetes-validations"][0]["rule"].as_str().unwrap().contains("{32}"));
+    assert!(key.get("pattern").is_none() && key.get("maxLength").is_none() && key.get("enum").is_none());
+}
+
+#[test]
 fn the_files_to_deploy_read_back_as_crds() {
     for (file, crd) in scone_api::crds() {
         let text = fs::read_to_string(path(&format!("../../deploy/crds/{file}"))).unwrap();
@@ -136,7 +155,7 @@ fn sgxplugin_has_every_published_field() {
             "autoUpdate boolean",
             "capacitySGXPods integer >= 1 <= 10000",
             "image string",
-            "imagePullPolicy string one of Always|Never|IfNotPresent",
+            "imagePullPolicy string default \"Always\" one of Always|Never|IfNotPresent",
             "imagePullSecrets array of object",
             "namespace string",
             "nodeSelector object of string",
@@ -192,9 +211,9 @@ fn las_has_every_published_field() {
             "containerSecurityContextLAS object",
             "containerSecurityContextProbe object",
             "dcapKey string",
-            "hostPort integer >= 1 <= 65535",
+            "hostPort integer >= 1 <= 65535 default 18766",
             "image string",
-            "imagePullPolicy string one of Always|Never|IfNotPresent",
+            "imagePullPolicy string default \"Always\" one of Always|Never|IfNotPresent",
             "imagePullSecrets array of object",
             "namespace string",
             "nodeSelector object of string",

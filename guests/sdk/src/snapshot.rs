@@ -34,7 +34,7 @@ impl<P: Parent> Snapshot<P> {
         Ok(Self { parent, finalizing, api_versions, now, settings: Settings(settings), children, answers })
     }
 
-    /// The child of kind `K` with this name. Fails with [`Failure::Retry`] when it exists but cannot be read as a `K`.
+    /// The child of kind `K` with this name, in whatever namespace. Fails with [`Failure::Retry`] when it exists but cannot be read as a `K`.
     pub fn child<K: Resource<DynamicType = ()> + DeserializeOwned>(&self, name: &str) -> Result<Option<K>, Failure> {
         self.child_as::<K, K>(name)
     }
@@ -45,6 +45,26 @@ impl<P: Parent> Snapshot<P> {
         name: &str,
     ) -> Result<Option<T>, Failure> {
         self.of_kind::<K>().find(|child| child.identity.name == name).map(read).transpose()
+    }
+
+    /// The child of kind `K` with this name in this namespace. While the namespace of children changes there are two of a name.
+    pub fn child_in<K: Resource<DynamicType = ()> + DeserializeOwned>(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<K>, Failure> {
+        self.child_in_as::<K, K>(namespace, name)
+    }
+
+    /// Like [`Snapshot::child_in`], read as `T`.
+    pub fn child_in_as<K: Resource<DynamicType = ()>, T: DeserializeOwned>(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<T>, Failure> {
+        let place = (Some(namespace), name);
+        let mut found = self.of_kind::<K>();
+        found.find(|child| (child.identity.namespace.as_deref(), &*child.identity.name) == place).map(read).transpose()
     }
 
     /// All children of kind `K`, ordered by namespace and name.

@@ -62,6 +62,7 @@ impl Module for Things {
         match snapshot.parent.spec.step.as_str() {
             "everything" => Ok(everything()),
             "look" => look(snapshot),
+            "places" => places(snapshot),
             "unwritable" => {
                 Ok(Desired::new().child(&named("fine")).status(&std::collections::BTreeMap::from([((1, 2), 3)])))
             }
@@ -155,6 +156,15 @@ fn look(snapshot: &Snapshot<Thing>) -> Result<Desired, Failure> {
     })))
 }
 
+fn places(snapshot: &Snapshot<Thing>) -> Result<Desired, Failure> {
+    let from = |namespace| -> Result<_, Failure> {
+        let map = snapshot.child_in::<ConfigMap>(namespace, "map")?;
+        Ok(map.and_then(|map| map.data?.get("from").cloned()))
+    };
+    let status = serde_json::json!({"new": from("new")?, "old": from("old")?, "other": from("other")?});
+    Ok(Desired::new().status(&status))
+}
+
 fn thing(step: &str, rest: &str) -> String {
     format!(
         "parent: {{apiVersion: example.com/v1, kind: Thing, metadata: {{name: t, namespace: ns}}, spec: {{step: {step}}}}}\n\
@@ -184,6 +194,17 @@ answers:
   stuck: {deleted: true, askedAt: 5}
 ";
     assert_snapshot!(testing::reconcile::<Things>(&thing("look", rest)).unwrap());
+}
+
+#[test]
+fn of_children_with_one_name_the_namespace_tells_which_is_meant() {
+    let rest = "
+children:
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: map, namespace: new}, data: {from: new}}
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: map, namespace: old}, data: {from: old}}
+";
+    let status: serde_json::Value = testing::reconcile::<Things>(&thing("places", rest)).unwrap().status().unwrap();
+    assert_eq!(status, serde_json::json!({"new": "new", "old": "old", "other": null}));
 }
 
 #[test]

@@ -19,7 +19,8 @@ use operator_guest::{
     module_with_crd,
 };
 use scone_api::{
-    SGX_CAPABLE, SconeSettings, State,
+    SGX_CAPABLE, SconeSettings, State, missing,
+    owned::{self, Owned},
     problem::Problem,
     report,
     sgxplugin::{SGXPlugin, SGXPluginSpec, SGXPluginStatus},
@@ -30,7 +31,7 @@ use crate::{
     observe::{
         NODE_FIELDS, NODES, OTHER_FIELDS, OTHERS, Observation, POD_FIELDS, PODS, READ_POD_FIELDS, USER_FIELDS, USERS,
     },
-    status::Judgement,
+    status::{Evidence, Judgement},
     workload::Site,
 };
 
@@ -57,14 +58,14 @@ impl Module for SGXPluginModule {
 
     fn reconcile(snapshot: &Snapshot<SGXPlugin>) -> Result<Desired, Failure> {
         if snapshot.finalizing {
-            return Ok(Desired::new().condition(report::deletion("SGXPlugin", true)).finalized());
+            return Ok(going(&snapshot.parent));
         }
         let settings: SconeSettings = snapshot.settings.get()?;
         let name = snapshot.parent.name_any();
         let mut spec = snapshot.parent.spec.clone();
         admission::fill(&mut spec, &settings);
         let site = Site { name: &name, namespace: spec.namespace.as_deref().unwrap_or_default() };
-        let observation = observe::observe(snapshot, &name)?;
+        let observation = observe::observe(snapshot, &site)?;
         let desired = queries(&site);
         match &observation.others {
             // A second plug-in must not be made even for a moment: both would claim the same device.
@@ -106,6 +107,19 @@ fn rival<'a>(name: &str, others: &'a [observe::OtherPlugin]) -> Option<&'a str> 
     report::rival(name, &all)
 }
 
+/// An `SGXPlugin` that is being deleted: it wants nothing any more, and says so. No settings are read, since wrong ones must
+/// not keep it.
+fn going(parent: &SGXPlugin) -> Desired {
+    let (status, why) = (status::going(parent), report::going("SGXPlugin"));
+    let before = parent.status.as_ref().map(|status| status.state);
+    Desired::new()
+        .status(&status)
+        .conditions(report::health(status.state, &why))
+        .condition(report::deletion("SGXPlugin", true))
+        .events(report::event(before, status.state, &why))
+        .finalized()
+}
+
 /// An `SGXPlugin` beside another one: it makes nothing, and labels nothing.
 fn refuse(desired: Desired, snapshot: &Snapshot<SGXPlugin>, site: &Site<'_>, first: &str) -> Desired {
     let message = format!(
@@ -134,12 +148,18 @@ fn run(
 ) -> Desired {
     let now = snapshot.now.unwrap_or_default();
     let nodes = Nodes::look(spec, observation, now);
-    let judgement = status::judge(snapshot.parent.status.as_ref(), observation, nodes.as_ref(), now);
-    let children = workload::slots(spec, observation).map(|slots| workload::daemon_set(site, spec, slots));
+    let set = workload::slots(spec, observation).map(|slots| workload::daemon_set(site, spec, slots));
+    let template = set.as_ref().and_then(|set| set.spec.as_ref()).map(|spec| &spec.template);
+    let owned = Owned::daemon_set(site.name, observation.set.as_ref(), template);
+    let evidence = Evidence { parent: &snapshot.parent, observation, nodes: nodes.as_ref(), owned: &owned, now };
+    let judgement = status::judge(&evidence);
     // The labels of nodes are those of the capacity map, which stays as it was while the nodes are unknown.
     let capable = judgement.status.capacity_sgx_devices_per_node.keys();
     let desired = capable.fold(desired, |desired, node| desired.partial_labels::<Node>(node, [(SGX_CAPABLE, "true")]));
-    let desired = desired.children(children).conditions(report::owned_daemon_set(site.name, observation.daemon_set()));
+    let desired = desired
+        .children(set.map(|set| workload::child(spec, &set)))
+        .condition(missing::condition(evidence.pods()))
+        .conditions(owned::conditions(&[owned], judgement.status.state));
     say(desired, snapshot, site, &judgement)
 }
 

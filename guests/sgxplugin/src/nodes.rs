@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Toleration;
 use scone_api::{
     SGX_CAPABLE,
+    missing::START,
     observe::unix_seconds,
     pod::{ObservedPod, by_node},
     problem::{self, Problem},
@@ -16,8 +17,6 @@ use crate::{
     workload::CONTAINER,
 };
 
-/// Seconds that a pod may take to start before its absence is a problem.
-pub(crate) const START: i64 = 300;
 /// Seconds that the devices of a ready plug-in may take to appear in the status of its node, which kubelet writes every ten.
 const REGISTRATION: i64 = 60;
 /// Taints that every `DaemonSet` tolerates (`pkg/controller/daemon/util` of Kubernetes).
@@ -35,6 +34,8 @@ pub(crate) struct Nodes {
     pub(crate) unready: Vec<String>,
     /// Selected nodes with a plug-in that is ready.
     pub(crate) ready: usize,
+    /// Selected nodes with a pod.
+    pub(crate) present: usize,
     /// Whether the devices of some plug-in may still be on their way.
     pub(crate) registering: bool,
     /// What stands in the way, each named with its node.
@@ -66,6 +67,7 @@ impl Nodes {
             return;
         }
         self.ready += usize::from(is_ready);
+        self.present += usize::from(look.pod.is_some_and(|pod| pod.is_present(look.now)));
         self.registering |= look.is_young() && look.node.status.allocatable.enclaves() == 0;
         self.problems.extend(look.problem());
         if look.is_capable() {
@@ -110,11 +112,7 @@ impl Look<'_> {
         let pod = self.pod.filter(|pod| !pod.is_leaving() && !pod.is_ready())?;
         let name = &pod.metadata.name;
         if !self.node.is_ready() {
-            let message = format!(
-                "node {node} is not ready, so the plug-in there is not either; repair the node or delete it; see: kubectl \
-                 describe node {node}"
-            );
-            return Some(Problem::new("NodeNotReady", message));
+            return Some(problem::node_not_ready(node, "the plug-in"));
         }
         let unschedulable = pod.unschedulable().map(|message| problem::unschedulable(node, name, message));
         unschedulable

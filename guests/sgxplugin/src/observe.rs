@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use operator_guest::{Failure, QueryFailure, Snapshot};
 use scone_api::{
-    observe::{Meta, ObservedDaemonSet, or_default},
+    observe::{DaemonSetStatus, Meta, NodeCondition, ObservedDaemonSet, is_node_ready, or_default},
     pod::ObservedPod,
     sgxplugin::SGXPlugin,
 };
 use serde::Deserialize;
 
-use crate::workload::{CONTAINER, SLOTS};
+use crate::workload::Site;
 
 /// Query ids.
 pub(crate) const NODES: &str = "nodes";
@@ -56,7 +56,7 @@ pub(crate) const READ_POD_FIELDS: [&str; 9] = [
 /// What is known of the cluster. None where a query has no answer yet.
 pub(crate) struct Observation {
     /// The `DaemonSet` of this plug-in.
-    pub(crate) set: Option<OwnSet>,
+    pub(crate) set: Option<ObservedDaemonSet>,
     /// All nodes.
     pub(crate) nodes: Option<Vec<ObservedNode>>,
     /// The pods of this plug-in.
@@ -70,17 +70,17 @@ pub(crate) struct Observation {
 }
 
 impl Observation {
-    /// The counts of the `DaemonSet`.
-    pub(crate) fn daemon_set(&self) -> Option<&ObservedDaemonSet> {
-        self.set.as_ref().map(|set| &set.observed)
+    /// The counts of the `DaemonSet`, once its controller has seen the latest change.
+    pub(crate) fn counts(&self) -> Option<&DaemonSetStatus> {
+        self.set.as_ref().and_then(ObservedDaemonSet::current_status)
     }
 }
 
 /// Reads the snapshot.
-pub(crate) fn observe(snapshot: &Snapshot<SGXPlugin>, daemon_set: &str) -> Result<Observation, Failure> {
+pub(crate) fn observe(snapshot: &Snapshot<SGXPlugin>, site: &Site<'_>) -> Result<Observation, Failure> {
     let mut errors = Vec::new();
     Ok(Observation {
-        set: own_set(snapshot, daemon_set)?,
+        set: snapshot.child_in_as::<DaemonSet, _>(site.namespace, site.name)?,
         nodes: known(snapshot.objects(NODES), "nodes", &mut errors),
         pods: known(snapshot.objects(PODS), "the plug-in's pods", &mut errors),
         used: known(snapshot.objects(USERS), "pods that use SGX", &mut errors).map(used),
@@ -95,70 +95,6 @@ pub(crate) fn observe(snapshot: &Snapshot<SGXPlugin>, daemon_set: &str) -> Resul
 
 fn known<T>(answer: Option<Result<T, QueryFailure>>, what: &str, errors: &mut Vec<String>) -> Option<T> {
     answer?.map_err(|failure| errors.push(format!("{what} cannot be listed: {failure}"))).ok()
-}
-
-/// The `DaemonSet`: its counts, and how many slots it was made with.
-pub(crate) struct OwnSet {
-    observed: ObservedDaemonSet,
-    made: MadeSet,
-}
-
-fn own_set(snapshot: &Snapshot<SGXPlugin>, name: &str) -> Result<Option<OwnSet>, Failure> {
-    let observed = snapshot.child_as::<DaemonSet, _>(name)?;
-    let made = snapshot.child_as::<DaemonSet, _>(name)?;
-    Ok(observed.zip(made).map(|(observed, made)| OwnSet { observed, made }))
-}
-
-impl OwnSet {
-    /// The slots that it was made with.
-    pub(crate) fn slots(&self) -> Option<i32> {
-        let containers = &self.made.spec.template.spec.containers;
-        let container = containers.iter().find(|container| container.name == CONTAINER)?;
-        container.env.iter().find(|variable| variable.name == SLOTS)?.value.parse().ok()
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MadeSet {
-    #[serde(deserialize_with = "or_default")]
-    spec: MadeSpec,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MadeSpec {
-    #[serde(deserialize_with = "or_default")]
-    template: MadeTemplate,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MadeTemplate {
-    #[serde(deserialize_with = "or_default")]
-    spec: MadePod,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MadePod {
-    #[serde(deserialize_with = "or_default")]
-    containers: Vec<MadeContainer>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct MadeContainer {
-    name: String,
-    #[serde(deserialize_with = "or_default")]
-    env: Vec<Variable>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Variable {
-    name: String,
-    value: String,
 }
 
 /// Another `SGXPlugin`, or this one.
@@ -210,14 +146,6 @@ pub(crate) struct NodeStatus {
     conditions: Vec<NodeCondition>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct NodeCondition {
-    #[serde(rename = "type")]
-    type_: String,
-    status: String,
-}
-
 /// Of a list of resources, those that matter.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -242,8 +170,7 @@ impl Amounts {
 impl ObservedNode {
     /// Whether its kubelet is there; true when it says nothing of that.
     pub(crate) fn is_ready(&self) -> bool {
-        let mut conditions = self.status.conditions.iter();
-        conditions.find(|condition| condition.type_ == "Ready").is_none_or(|condition| condition.status == "True")
+        is_node_ready(&self.status.conditions)
     }
 }
 

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 
 use scone_api::{
     State,
-    observe::{DaemonSetStatus, ObservedDaemonSet, unix_seconds},
+    missing::Pods,
+    observe::DaemonSetStatus,
+    owned::Owned,
     problem::Problem,
     report,
-    sgxplugin::SGXPluginStatus,
+    sgxplugin::{SGXPlugin, SGXPluginStatus},
 };
 
-use crate::{
-    nodes::{Nodes, START},
-    observe::Observation,
-};
+use crate::{nodes::Nodes, observe::Observation};
 
 /// The kind of device that alerts are about.
 const DEVICE: &str = "enclave";
@@ -50,14 +49,34 @@ pub(crate) fn unknown() -> SGXPluginStatus {
     }
 }
 
+/// The status of one that is being deleted: what was known of it, pending.
+pub(crate) fn going(parent: &SGXPlugin) -> SGXPluginStatus {
+    let earlier = parent.status.clone().unwrap_or_else(unknown);
+    SGXPluginStatus { state: State::Pending, conditions: Vec::new(), observed_generation: None, ..earlier }
+}
+
+/// Everything that the verdict depends on.
+pub(crate) struct Evidence<'a> {
+    pub(crate) parent: &'a SGXPlugin,
+    pub(crate) observation: &'a Observation,
+    pub(crate) nodes: Option<&'a Nodes>,
+    /// The `DaemonSet` beside what it should be.
+    pub(crate) owned: &'a Owned,
+    /// Unix seconds.
+    pub(crate) now: i64,
+}
+
+impl Evidence<'_> {
+    /// How many pods there are, once that is known.
+    pub(crate) fn pods(&self) -> Option<Pods> {
+        Pods::of(self.nodes?.present, self.observation.counts())
+    }
+}
+
 /// Judges one `SGXPlugin`.
-pub(crate) fn judge(
-    earlier: Option<&SGXPluginStatus>,
-    observation: &Observation,
-    nodes: Option<&Nodes>,
-    now: i64,
-) -> Judgement {
-    let counts = observation.daemon_set().and_then(ObservedDaemonSet::current_status);
+pub(crate) fn judge(evidence: &Evidence<'_>) -> Judgement {
+    let Evidence { parent, observation, nodes, .. } = *evidence;
+    let counts = observation.counts();
     let mut status = SGXPluginStatus {
         desired_replicas: Some(counts.map_or(-1, |counts| counts.desired_number_scheduled)),
         ..unknown()
@@ -65,11 +84,11 @@ pub(crate) fn judge(
     match nodes {
         Some(nodes) => fill_nodes(&mut status, nodes, observation.used.as_ref()),
         // While the nodes are unknown, what was known of them stays, and so do their labels.
-        None => keep(&mut status, earlier),
+        None => keep(&mut status, parent.status.as_ref()),
     }
     let (healthy, serving) = (status.healthy_serving_replicas.unwrap_or(-1), status.serving_replicas.unwrap_or(-1));
     status.serving_replica_ratio = format!("{healthy}/{serving}");
-    let (state, why) = state(observation, nodes, counts, &status, now);
+    let (state, why) = state(evidence, &status);
     Judgement { status: SGXPluginStatus { state, ..status }, why }
 }
 
@@ -112,56 +131,42 @@ fn count(nodes: usize) -> i32 {
 }
 
 /// The state and why. What needs a human comes first, what is on its way after that, and the alerts of a settled cluster last.
-fn state(
-    observation: &Observation,
-    nodes: Option<&Nodes>,
-    counts: Option<&DaemonSetStatus>,
-    status: &SGXPluginStatus,
-    now: i64,
-) -> (State, Problem) {
-    let unhealthy = |reason, message: String| (State::Unhealthy, Problem::new(reason, message));
-    let pending = |reason, message: &str| (State::Pending, Problem::new(reason, message.to_owned()));
+fn state(evidence: &Evidence<'_>, status: &SGXPluginStatus) -> (State, Problem) {
+    let Evidence { observation, nodes, owned, .. } = *evidence;
     if let Some(problem) = nodes.and_then(|nodes| report::summary(&nodes.problems, "on other nodes")) {
         return (State::Unhealthy, problem);
     }
     if !observation.errors.is_empty() {
-        return unhealthy(
-            "ClusterUnreadable",
-            format!("{}; let the operator list them", observation.errors.join("; ")),
-        );
+        let message = format!("{}; let the operator list them", observation.errors.join("; "));
+        return (State::Unhealthy, Problem::new("ClusterUnreadable", message));
     }
     let (Some(nodes), Some(_)) = (nodes, &observation.used) else {
-        return pending("Observing", "the nodes and pods are not known yet");
+        return (State::Pending, Problem::new("Observing", "the nodes and pods are not known yet".to_owned()));
     };
-    let Some(counts) = counts else {
-        return pending("RollingOut", "the DaemonSet is not there yet, or its latest change has not been seen");
-    };
-    match coming(observation, nodes, counts, now) {
-        Some((state, problem)) => (state, problem),
-        None => settled(nodes, counts.desired_number_scheduled, status),
+    if let Some(problem) = owned.waits() {
+        return (State::Pending, problem);
     }
+    let Some(counts) = observation.counts() else {
+        return (State::Pending, Problem::new("Observing", "the DaemonSet is not known yet".to_owned()));
+    };
+    coming(evidence, nodes, counts).unwrap_or_else(|| settled(nodes, counts.desired_number_scheduled, status))
 }
 
 /// What is wrong, or on its way, before every selected node has its plug-in.
-fn coming(observation: &Observation, nodes: &Nodes, counts: &DaemonSetStatus, now: i64) -> Option<(State, Problem)> {
+fn coming(evidence: &Evidence<'_>, nodes: &Nodes, counts: &DaemonSetStatus) -> Option<(State, Problem)> {
     let desired = counts.desired_number_scheduled;
     if desired == 0 {
         let message = "the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and \
                        spec.tolerations against the nodes' taints";
         return Some((State::Unhealthy, Problem::new("NoNodeSelected", message.to_owned())));
     }
-    let created = observation.daemon_set().and_then(|set| set.metadata.creation_timestamp.as_deref());
-    let is_overdue = created.and_then(unix_seconds).is_some_and(|created| now - created >= START);
-    if is_overdue && observation.pods.as_ref().is_some_and(Vec::is_empty) {
-        let message = format!(
-            "none of {desired} pods has been made for {} minutes; see: kubectl describe daemonset, and let quotas and the pod \
-             security level of the namespace (privileged) allow them",
-            START / 60
-        );
-        return Some((State::Unhealthy, Problem::new("PodsMissing", message)));
+    let said = evidence.parent.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    if let Some(problem) = evidence.pods().and_then(|pods| pods.overdue(said, evidence.now, " (privileged)")) {
+        return Some((State::Unhealthy, problem));
     }
     let ready = count(nodes.ready);
-    if ready < desired || counts.updated_number_scheduled < desired || !nodes.unready.is_empty() {
+    let counted = counts.updated_number_scheduled.min(counts.number_available);
+    if ready < desired || counted < desired || !nodes.unready.is_empty() {
         let message = format!("the plug-in is ready on {} of {desired} selected nodes so far", ready.min(desired));
         return Some((State::Pending, Problem::new("PodsStarting", message)));
     }

@@ -13,14 +13,16 @@ use k8s_openapi::{
 };
 use kube::core::ObjectMeta;
 use operator_guest::{Child, Strategy};
-use scone_api::sgxplugin::SGXPluginSpec;
+use scone_api::{observe::ObservedDaemonSet, sgxplugin::SGXPluginSpec};
 
-use crate::observe::{Observation, OwnSet};
+use crate::observe::Observation;
 
 /// The only container.
 pub(crate) const CONTAINER: &str = "sgxplugin";
 /// How many devices the plug-in offers on its node. A variable, since an argument that an image does not know would end it.
 pub(crate) const SLOTS: &str = "CAPACITY_SGX_PODS";
+/// The annotation of the `DaemonSet` that says where its slots are from: `spec` or `nodes`.
+const SLOTS_FROM: &str = "base.scone.cloud/slots-from";
 /// The published default of the stand-alone plug-in, when nothing is known of the nodes.
 const USUAL_SLOTS: i32 = 110;
 /// Where the plug-in announces itself to kubelet, and where the device is. The whole of `/dev`, since the device has other
@@ -51,21 +53,30 @@ pub(crate) fn slots(spec: &SGXPluginSpec, observation: &Observation) -> Option<i
         return spec.capacity_sgx_pods;
     }
     let set = observation.set.as_ref();
+    let made = set.and_then(|set| set.spec.template.variable(CONTAINER, SLOTS)?.parse().ok());
     let nodes = observation.nodes.as_ref().map(|nodes| {
         let pods = nodes.iter().filter_map(|node| node.status.capacity.pods());
         pods.max().unwrap_or(USUAL_SLOTS).clamp(1, 10_000)
     });
     // A DaemonSet that does not tell must not go because of that.
-    set.and_then(OwnSet::slots).or(nodes).or(set.map(|_| USUAL_SLOTS))
+    let usual = set.map(|_| USUAL_SLOTS);
+    if set.is_some_and(were_asked_for) { nodes.or(made).or(usual) } else { made.or(nodes).or(usual) }
+}
+
+/// Whether the slots of a `DaemonSet` are those of an earlier spec, so that they mean nothing without it.
+fn were_asked_for(set: &ObservedDaemonSet) -> bool {
+    set.metadata.annotations.get(SLOTS_FROM).is_some_and(|from| from == "spec")
 }
 
 /// The `DaemonSet`. `spec` has its defaults already.
-pub(crate) fn daemon_set(site: &Site<'_>, spec: &SGXPluginSpec, slots: i32) -> Child {
-    let set = DaemonSet {
+pub(crate) fn daemon_set(site: &Site<'_>, spec: &SGXPluginSpec, slots: i32) -> DaemonSet {
+    let from = if spec.capacity_sgx_pods.is_some() { "spec" } else { "nodes" };
+    DaemonSet {
         metadata: ObjectMeta {
             name: Some(site.name.to_owned()),
             namespace: Some(site.namespace.to_owned()),
             labels: Some(site.labels()),
+            annotations: Some([(SLOTS_FROM.to_owned(), from.to_owned())].into()),
             ..ObjectMeta::default()
         },
         spec: Some(DaemonSetSpec {
@@ -85,9 +96,13 @@ pub(crate) fn daemon_set(site: &Site<'_>, spec: &SGXPluginSpec, slots: i32) -> C
             ..DaemonSetSpec::default()
         }),
         ..DaemonSet::default()
-    };
+    }
+}
+
+/// The `DaemonSet` as a child.
+pub(crate) fn child(spec: &SGXPluginSpec, set: &DaemonSet) -> Child {
     let may_recreate = spec.reinstall_on_fatal == Some(true);
-    Child::of(&set).strategy(if may_recreate { Strategy::RecreateOnImmutable } else { Strategy::Apply })
+    Child::of(set).strategy(if may_recreate { Strategy::RecreateOnImmutable } else { Strategy::Apply })
 }
 
 fn pod(spec: &SGXPluginSpec, slots: i32) -> PodSpec {

@@ -308,11 +308,52 @@ fn a_selector_that_fits_no_node_is_unhealthy() {
     assert_snapshot!(verdict(&answer(&with("desiredNumberScheduled: 3", "desiredNumberScheduled: 0"))), @"UNHEALTHY NoNodeSelected: the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and spec.tolerations against the nodes' taints");
 }
 
+/// As if the first answer were stored already, with a condition that the host has dated.
+fn since(first: &Answer, type_: &str, value: &str, time: &str, yaml: &str) -> String {
+    let mut status = status(first);
+    status["conditions"] =
+        json!([{"type": type_, "status": value, "reason": "R", "message": "m", "lastTransitionTime": time}]);
+    change(yaml, "children:\n", &format!("  status: {status}\nchildren:\n"))
+}
+
 #[test]
-fn pods_that_nobody_makes_are_a_problem_after_five_minutes() {
-    let yaml = answered("pods", "{objects: []}");
-    assert_snapshot!(verdict(&answer(&yaml)), @"UNHEALTHY PodsMissing: none of 3 pods has been made for 5 minutes; see: kubectl describe daemonset, and let quotas and the pod security level of the namespace (privileged) allow them");
-    assert!(verdict(&answer(&yaml.replace("22:00:01Z", "23:12:00Z"))).starts_with("PENDING PodsStarting"));
+fn pods_that_nobody_makes_are_a_problem_five_minutes_after_they_were_first_missed() {
+    let first = answer(SETTLED);
+    let none = answered("pods", "{objects: []}");
+    let missed = |time: &str| verdict(&answer(&since(&first, "AllPodsPresent", "False", time, &none)));
+    assert_snapshot!(missed("2023-11-14T22:00:00Z"), @"UNHEALTHY PodsMissing: 3 of 3 pods have not been made for 5 minutes; see: kubectl describe daemonset, and let quotas and the pod security level of the namespace (privileged) allow them");
+    assert!(missed("2023-11-14T23:12:00Z").starts_with("PENDING PodsStarting"));
+    let new = answer(&since(&first, "AllPodsPresent", "True", "2023-11-14T22:00:00Z", &none));
+    assert!(verdict(&new).starts_with("PENDING PodsStarting"), "a new node has its five minutes");
+}
+
+#[test]
+fn a_pod_missing_on_one_of_several_nodes_is_a_problem_too() {
+    let four = with("desiredNumberScheduled: 3", "desiredNumberScheduled: 4");
+    let answer = answer(&since(&answer(SETTLED), "AllPodsPresent", "False", "2023-11-14T22:00:00Z", &four));
+    assert!(verdict(&answer).starts_with("UNHEALTHY PodsMissing: 1 of 4 pods"), "{}", verdict(&answer));
+}
+
+#[test]
+fn a_plugin_is_not_healthy_in_the_answer_that_changes_its_daemon_set() {
+    let answer = answer(&with(SPEC, &SPEC.replace("6.0.6", "6.1.0")));
+    assert_snapshot!(verdict(&answer), @"PENDING RollingOut: the DaemonSet does not have the image of the spec yet");
+    assert_eq!(labelled(&answer), ["node-1", "node-2"], "labels stay while it rolls out");
+}
+
+#[test]
+fn slots_that_were_asked_for_are_forgotten_when_the_spec_names_none() {
+    let asked = with("base.scone.cloud/slots-from: nodes", "base.scone.cloud/slots-from: spec");
+    assert_eq!(slots(&asked), "250", "as many as the largest node takes pods");
+    assert_eq!(slots(SETTLED), "20", "as the DaemonSet was made");
+}
+
+#[test]
+fn while_pending_the_health_of_the_daemon_set_is_unknown_and_not_bad() {
+    let starting = answer(&with("numberAvailable: 3", "numberAvailable: 2"));
+    assert!(verdict(&starting).starts_with("PENDING"), "{}", verdict(&starting));
+    let health = starting.condition("daemonset.sgxplugin/OwnedObjectHealthy").unwrap();
+    assert_eq!(health.status, ConditionStatus::Unknown);
 }
 
 #[test]
@@ -393,9 +434,12 @@ fn an_event_tells_a_change_of_state_and_nothing_else() {
 
 #[test]
 fn a_plugin_that_goes_keeps_nothing() {
-    assert_snapshot!(answer(&format!("finalizing: true\n{SETTLED}")), @r##"
-conditions:
-- "DeletionPresent=True Deleting: the SGXPlugin is being deleted, and its objects with it"
-finalized: true
-"##);
+    let first = answer(SETTLED);
+    let going = answer(&format!("finalizing: true\n{}", after(&first, SETTLED)));
+    let mut expected = status(&first);
+    expected["state"] = "PENDING".into();
+    assert_eq!(status(&going), expected, "what was known stays");
+    let desired = going.desired().unwrap();
+    assert!(desired.finalized && desired.children.is_empty() && desired.partials.is_empty());
+    assert_snapshot!(verdict(&going), @"PENDING Deleting: the SGXPlugin is being deleted, and its objects with it");
 }

@@ -1,0 +1,145 @@
+//! The objects that a resource owns: whether they are there, as wanted, and at work.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use operator_guest::{Condition, ConditionStatus};
+
+use crate::{
+    State,
+    observe::{Meta, ObservedDaemonSet},
+    problem::Problem,
+};
+
+/// How one object stands to what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does not exist.
+    Absent,
+    /// It is being deleted.
+    Leaving,
+    /// It has this field otherwise.
+    Different(&'static str),
+    /// It is as wanted.
+    Wanted,
+}
+
+impl Standing {
+    /// Of an object with this metadata, if it exists, and the field in which it differs, if it does.
+    pub fn of(there: Option<&Meta>, difference: Option<&'static str>) -> Self {
+        match there {
+            None => Self::Absent,
+            Some(meta) if meta.deletion_timestamp.is_some() => Self::Leaving,
+            Some(_) => difference.map_or(Self::Wanted, Self::Different),
+        }
+    }
+}
+
+/// One object that a resource owns.
+pub struct Owned {
+    /// What its conditions start with: a DNS name, as Kubernetes asks of prefixes.
+    prefix: String,
+    /// What messages call it.
+    what: &'static str,
+    standing: Standing,
+    /// Whether it works; none while nobody can tell.
+    works: Option<bool>,
+    /// Says that in words.
+    message: String,
+}
+
+impl Owned {
+    /// An object that works by being there.
+    pub fn passive(prefix: String, what: &'static str, standing: Standing, message: &str) -> Self {
+        let works = (standing == Standing::Wanted).then_some(true);
+        let message = if works.is_some() { message } else { "it is not as wanted yet" };
+        Self { prefix, what, standing, works, message: message.to_owned() }
+    }
+
+    /// The `DaemonSet` of the pods. `wanted` is none while nobody knows what it should be.
+    pub fn daemon_set(name: &str, set: Option<&ObservedDaemonSet>, wanted: Option<&PodTemplateSpec>) -> Self {
+        let difference = set.zip(wanted).and_then(|(set, wanted)| set.spec.template.difference(wanted));
+        let counts = set.and_then(ObservedDaemonSet::current_status);
+        let (works, message) = match counts {
+            None if set.is_none() => (None, "it does not exist yet".to_owned()),
+            None => (None, "its controller has not seen the latest change yet".to_owned()),
+            Some(counts) => {
+                let (available, desired) = (counts.number_available, counts.desired_number_scheduled);
+                (Some(available >= desired && desired > 0), format!("{available} of {desired} pods are available"))
+            }
+        };
+        let standing = Standing::of(set.map(|set| &set.metadata), difference);
+        Self { prefix: format!("daemonset.{name}"), what: "DaemonSet", standing, works, message }
+    }
+
+    /// What the resource has to wait for, if for anything: whatever else is known is about another object than the wanted one.
+    pub fn waits(&self) -> Option<Problem> {
+        let what = self.what;
+        let message = match self.standing {
+            Standing::Leaving => format!("the {what} is being deleted, and is made again when it is gone"),
+            Standing::Different(field) => format!("the {what} does not have the {field} of the spec yet"),
+            // One text for both, since one follows the other and each new text is a write.
+            Standing::Absent | Standing::Wanted if self.what == "DaemonSet" && self.works.is_none() => {
+                "the DaemonSet is not there yet, or its latest change has not been seen".to_owned()
+            }
+            Standing::Absent => format!("the {what} is not there yet"),
+            Standing::Wanted => return None,
+        };
+        Some(Problem::new("RollingOut", message))
+    }
+
+    fn conditions(&self, state: State) -> [Condition; 4] {
+        let type_ = |name: &str| format!("{}/{name}", self.prefix);
+        let there = self.standing != Standing::Absent;
+        let leaving = match self.standing {
+            Standing::Leaving => Condition::true_ as Make,
+            _ => Condition::false_,
+        };
+        let (reason, message) = match self.standing {
+            Standing::Leaving => ("Deleting", "it is being deleted"),
+            _ => ("NotDeleting", "nobody has asked for its deletion"),
+        };
+        [
+            presence(&type_("OwnedObjectPresent"), there, if there { "it exists" } else { "it does not exist yet" }),
+            leaving(&type_("OwnedObjectDeletionPresent"), reason, message.to_owned()),
+            self.equality(&type_("EqualSpecs")),
+            self.health(&type_("OwnedObjectHealthy"), state),
+        ]
+    }
+
+    fn equality(&self, type_: &str) -> Condition {
+        match self.standing {
+            Standing::Wanted => Condition::true_(type_, "Equal", "nothing in it contradicts the spec"),
+            Standing::Different(field) => {
+                Condition::false_(type_, "Different", format!("it does not have the {field} of the spec yet"))
+            }
+            Standing::Absent | Standing::Leaving => Condition::unknown(type_, "InProgress", "it does not exist yet"),
+        }
+    }
+
+    /// What does not work yet is only bad once the resource is: a false one is published as making it UNHEALTHY.
+    fn health(&self, type_: &str, state: State) -> Condition {
+        let (status, reason) = match self.works {
+            Some(true) => (ConditionStatus::True, "Current"),
+            Some(false) if state == State::Unhealthy => (ConditionStatus::False, "NotAvailable"),
+            Some(false) | None => (ConditionStatus::Unknown, "InProgress"),
+        };
+        Condition::new(type_, status, reason, self.message.clone())
+    }
+}
+
+type Make = fn(&str, &str, String) -> Condition;
+
+/// The conditions of all owned objects, and those of each.
+pub fn conditions(objects: &[Owned], state: State) -> Vec<Condition> {
+    let there = |object: &Owned| object.standing != Standing::Absent;
+    let (some, all) = (objects.iter().any(there), objects.iter().all(there));
+    let mut conditions = vec![
+        presence("AtLeastOneOwnedObjectPresent", some, if some { "there is one" } else { "none exists yet" }),
+        presence("AllOwnedObjectsPresent", all, if all { "all of them exist" } else { "not all of them exist yet" }),
+    ];
+    conditions.extend(objects.iter().flat_map(|object| object.conditions(state)));
+    conditions
+}
+
+fn presence(type_: &str, present: bool, message: &str) -> Condition {
+    if present { Condition::true_(type_, "Present", message) } else { Condition::false_(type_, "Missing", message) }
+}

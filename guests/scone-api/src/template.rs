@@ -1,0 +1,121 @@
+//! Of the pod template of a `DaemonSet` as it stands, the fields that tell whether it is the one that is wanted.
+//!
+//! Only such fields as the API server leaves as they are written. Resources are none of them: it writes quantities in another
+//! way.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::observe::or_default;
+
+/// A pod template. What is not there is null.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Template {
+    #[serde(deserialize_with = "or_default")]
+    metadata: TemplateMeta,
+    #[serde(deserialize_with = "or_default")]
+    spec: TemplatePod,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TemplateMeta {
+    labels: Value,
+    annotations: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct TemplatePod {
+    node_selector: Value,
+    tolerations: Value,
+    image_pull_secrets: Value,
+    security_context: Value,
+    #[serde(deserialize_with = "or_default")]
+    containers: Vec<TemplateContainer>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct TemplateContainer {
+    name: String,
+    image: Value,
+    image_pull_policy: Value,
+    ports: Value,
+    env: Value,
+    security_context: Value,
+}
+
+impl Template {
+    /// The first field in which this template contradicts the wanted one. What others have added is no contradiction, but for
+    /// the node selector, which is one thing.
+    pub fn difference(&self, wanted: &PodTemplateSpec) -> Option<&'static str> {
+        // Types of Kubernetes can always be written and read again; if not, it is better to wait than to call it equal.
+        let Some(wanted) = serde_json::to_value(wanted).ok().and_then(|value| Self::deserialize(value).ok()) else {
+            return Some("template");
+        };
+        let selector = |template: &Self| Some(template.spec.node_selector.clone()).filter(|value| !is_empty(value));
+        let (pod, there) = (&wanted.spec, &self.spec);
+        [
+            ("labels", holds(&wanted.metadata.labels, &self.metadata.labels)),
+            ("annotations", holds(&wanted.metadata.annotations, &self.metadata.annotations)),
+            ("nodeSelector", selector(&wanted) == selector(self)),
+            ("tolerations", holds(&pod.tolerations, &there.tolerations)),
+            ("imagePullSecrets", holds(&pod.image_pull_secrets, &there.image_pull_secrets)),
+            ("securityContext", holds(&pod.security_context, &there.security_context)),
+        ]
+        .into_iter()
+        .chain(pod.containers.iter().flat_map(|container| container.compared(self.container(&container.name))))
+        .find_map(|(field, same)| (!same).then_some(field))
+    }
+
+    /// The value of a variable of a container.
+    pub fn variable(&self, container: &str, name: &str) -> Option<&str> {
+        let variables = self.container(container)?.env.as_array()?;
+        let found = variables.iter().find(|variable| variable.get("name").and_then(Value::as_str) == Some(name))?;
+        found.get("value")?.as_str()
+    }
+
+    fn container(&self, name: &str) -> Option<&TemplateContainer> {
+        self.spec.containers.iter().find(|container| container.name == name)
+    }
+}
+
+impl TemplateContainer {
+    fn compared(&self, there: Option<&Self>) -> [(&'static str, bool); 5] {
+        let same = |field: fn(&Self) -> &Value| there.is_some_and(|there| holds(field(self), field(there)));
+        [
+            ("image", same(|container| &container.image)),
+            ("imagePullPolicy", same(|container| &container.image_pull_policy)),
+            ("ports", same(|container| &container.ports)),
+            ("env", same(|container| &container.env)),
+            ("securityContext", same(|container| &container.security_context)),
+        ]
+    }
+}
+
+/// Whether everything that is wanted is there.
+fn holds(wanted: &Value, there: &Value) -> bool {
+    match (wanted, there) {
+        (wanted, _) if is_empty(wanted) => true,
+        (Value::Object(wanted), Value::Object(there)) => {
+            wanted.iter().all(|(key, value)| holds(value, there.get(key).unwrap_or(&Value::Null)))
+        }
+        (Value::Array(wanted), Value::Array(there)) => {
+            wanted.iter().all(|value| there.iter().any(|other| holds(value, other)))
+        }
+        (wanted, there) => wanted == there,
+    }
+}
+
+/// The server drops what says nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
+    }
+}
