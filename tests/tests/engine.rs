@@ -138,6 +138,9 @@ const EXPECTED: &[(&str, &str)] = &[
     ("good", "answers"),
     ("good_v2", "answers"),
     ("as_told", "answers"),
+    // What becomes of their admission is shown on a real API server: `tests/cluster/tests/webhook.rs`.
+    ("bad_patch", "answers"),
+    ("meddler", "answers"),
     ("admitter_only", "answers"),
     ("reconciler_only", "answers"),
     ("log_flood", "answers"),

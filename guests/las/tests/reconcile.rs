@@ -1,5 +1,4 @@
 //! What the module answers: one rule each, from a settled cluster with one line changed.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 

@@ -17,7 +17,15 @@ const PEACE: i64 = 300;
 
 /// The recent writes of one module.
 #[derive(Default)]
-pub(crate) struct Contention(Mutex<HashMap<ObjectRef, Writes>>);
+pub(crate) struct Contention(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// Writes to an object, or those of one content of its status.
+    writes: HashMap<(ObjectRef, Option<u64>), Writes>,
+    /// When what is over was last thrown away.
+    swept: i64,
+}
 
 #[derive(Default)]
 struct Writes {
@@ -39,12 +47,28 @@ pub(crate) struct Held {
 impl Contention {
     /// Takes note of a write that is about to happen, or says that it has to wait.
     pub(crate) fn hold(&self, identity: &ObjectRef, document: &Document, now: i64) -> Option<Held> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Bounded by what is written within the window.
-        all.retain(|_, writes| now - writes.last < PEACE);
-        let writes = all.entry(identity.clone()).or_default();
+        self.note((identity.clone(), None), fingerprint(document.bytes()), now)
+    }
+
+    /// The same for a status, where each content counts for itself: in the middle of a fight a status goes back and forth, and
+    /// the one that tells of the fight must not wait because of that.
+    pub(crate) fn holds_status(&self, identity: &ObjectRef, said: &Document, now: i64) -> bool {
+        let content = fingerprint(said.bytes());
+        self.note((identity.clone(), Some(content)), content, now).is_some()
+    }
+
+    fn note(&self, key: (ObjectRef, Option<u64>), content: u64, now: i64) -> Option<Held> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Bounded by what is written within that time; swept now and then, since each write would look at all others.
+        if now - known.swept >= WINDOW {
+            known.writes.retain(|_, writes| now - writes.last < PEACE);
+            known.swept = now;
+        }
+        let writes = known.writes.entry(key).or_default();
+        if now - writes.last >= PEACE {
+            *writes = Writes::default();
+        }
         writes.recent.retain(|(at, _)| now - at < WINDOW);
-        let content = fingerprint(document.bytes());
         let repeats = writes.recent.iter().filter(|(_, hash)| *hash == content).count();
         writes.fought |= repeats >= REPEATS;
         if writes.fought && now - writes.last < WINDOW {
@@ -80,6 +104,19 @@ mod tests {
         assert_eq!(ask(&contention, "a", 3), Some(Held { wait: 59, alternates: false }));
         let written = (4..604).filter(|now| ask(&contention, "a", *now).is_none()).count();
         assert_eq!(written, 10, "ten minutes of a fight");
+    }
+
+    #[test]
+    fn a_status_that_says_something_new_is_told_whatever_went_back_and_forth_before() {
+        let contention = Contention::default();
+        let identity = ObjectRef::namespaced("example.com/v1", "Wish", "a", "w");
+        let held =
+            |said: &str, now| contention.holds_status(&identity, &Document::new(said.as_bytes().to_vec()), now);
+        assert!((0..6).all(|n| !held(if n % 2 == 0 { "waiting" } else { "ready" }, n)));
+        assert!(held("waiting", 6), "the same, for the fourth time");
+        assert!(!held("contended", 6));
+        let written = (7..607).filter(|now| !held("waiting", *now)).count();
+        assert_eq!(written, 10, "ten minutes of a status that does not stay");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) async fn report(
     let conditions = status::conditions(conditions, progress);
     let now = ctx.clock.now();
     let Some(next) = status::next(&parent, answer, &conditions, &time(now)) else { return Ok(false) };
-    if ctx.contention.hold(&identity, &said(answer, &conditions), now).is_some() {
+    if ctx.contention.holds_status(&identity, &said(answer, &conditions), now) {
         warn!(object = %identity, "its status does not stay as written; does its CRD know `conditions` and all fields?");
         return Ok(false);
     }
