@@ -19,7 +19,7 @@ use operator_guest::{
     Settings, Snapshot, Verdict, module_with_crd,
 };
 
-use scone_api::{las as api, missing, owned, pod, problem, report};
+use scone_api::{las as api, missing, owned, pod, problem, report, selection};
 
 use crate::{
     api::{LAS, LASSpec, LASStatus, SconeSettings, State},
@@ -156,6 +156,7 @@ fn run(
         .query(pods(site))
         .queries(logs.map(|pod| log(site, pod)))
         .conditions(owned::conditions(&owned, judgement.status.state))
+        .condition(selection::condition(evidence.counts()))
         .condition(missing::condition(evidence.pods()))
         .condition(status::checks(keyed));
     say(status::label_nodes(desired, &judgement, observation), snapshot, site, &judgement)
@@ -187,8 +188,8 @@ fn say(desired: Desired, snapshot: &Snapshot<LAS>, site: &Site<'_>, judgement: &
         .condition(report::deletion("LAS", false))
         .events(report::event(before, status.state, why))
         .samples(metrics::samples(site.name, site.namespace, status));
-    // Nothing else tells that something has had its time.
-    if status.state == State::Pending { desired.requeue(60) } else { desired }
+    // Nothing else tells that something has had its time, also beside another problem.
+    if status.state == State::Healthy { desired } else { desired.requeue(60) }
 }
 
 #[cfg(not(feature = "library"))]

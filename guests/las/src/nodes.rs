@@ -190,6 +190,8 @@ impl Look<'_> {
         for name in [workload::LAS, workload::PROBE] {
             problems.extend(self.pod.container(name).and_then(|container| self.container(container)));
         }
+        // Both containers have one image, so it is one problem.
+        problems.dedup_by(|next, first| first.reason == "ImagePullFailed" && next.reason == first.reason);
         if probed == 1 {
             problems.push(probe_failed(self.node, pod));
         }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::apis::meta::v1};
 use operator_guest::{Condition, Desired};
-use scone_api::{missing::Pods, owned::Owned, report};
+use scone_api::{missing::Pods, owned::Owned, report, selection};
 
 use crate::{
     api::{LAS, LASNodeStatus, LASStatus, State},
@@ -94,10 +94,10 @@ fn state(evidence: &Evidence<'_>, status: &LASStatus, counts: Option<&DaemonSetS
     if evidence.needs_label && observation.has_capable_node() == Some(false) {
         let message = "no node has label sgx.intel.com/capable=true, which the SGX plugin sets: create an SGXPlugin (kubectl \
                        apply, or operator_controller), and see kubectl get sgxplugin if there is one";
-        return (State::Pending, Problem::new("NoSGXNode", message.to_owned()));
+        return (selection::state(evidence.said(), evidence.now), Problem::new("NoSGXNode", message.to_owned()));
     }
-    if let Some(problem) = evidence.owned.iter().find_map(Owned::waits) {
-        return (State::Pending, problem);
+    if let Some(found) = evidence.owned.iter().find_map(|owned| owned.waits(evidence.said(), evidence.now)) {
+        return found;
     }
     let (Some(counts), Some(nodes)) = (counts, evidence.nodes) else {
         return (State::Pending, Problem::new("Observing", "the pods are not known yet".to_owned()));
@@ -109,12 +109,9 @@ fn state(evidence: &Evidence<'_>, status: &LASStatus, counts: Option<&DaemonSetS
 fn running(evidence: &Evidence<'_>, status: &LASStatus, counts: &DaemonSetStatus, nodes: &Nodes) -> (State, Problem) {
     let desired = counts.desired_number_scheduled;
     if desired == 0 {
-        let message = "the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and \
-                       spec.tolerations against the nodes' taints";
-        return (State::Unhealthy, Problem::new("NoNodeSelected", message.to_owned()));
+        return (selection::state(evidence.said(), evidence.now), selection::none());
     }
-    let said = evidence.parent.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    if let Some(problem) = evidence.pods().and_then(|pods| pods.overdue(said, evidence.now, "")) {
+    if let Some(problem) = evidence.pods().and_then(|pods| pods.overdue(evidence.said(), evidence.now, "")) {
         return (State::Unhealthy, problem);
     }
     let settled = status.las_replica_alert == Some(0) && status.las_probe_alert == Some(0) && !nodes.starting;
@@ -123,11 +120,22 @@ fn running(evidence: &Evidence<'_>, status: &LASStatus, counts: &DaemonSetStatus
         return (State::Healthy, Problem::new("Healthy", message));
     }
     let ok = nodes.statuses.values().filter(|node| is_ok(node)).count();
-    (State::Pending, Problem::new("PodsStarting", format!("LAS works on {ok} of {desired} selected nodes so far")))
+    let message = if settled {
+        format!("LAS works on all {desired} selected nodes, and the DaemonSet does not count all of them yet")
+    } else {
+        format!("LAS works on {ok} of {desired} selected nodes so far")
+    };
+    (State::Pending, Problem::new("PodsStarting", message))
 }
 
 impl Evidence<'_> {
-    fn counts(&self) -> Option<&DaemonSetStatus> {
+    /// The conditions as the host has dated them.
+    fn said(&self) -> &[v1::Condition] {
+        self.parent.status.as_ref().map_or(&[][..], |status| &status.conditions)
+    }
+
+    /// The counts of the `DaemonSet`, once its controller has seen the latest change.
+    pub(crate) fn counts(&self) -> Option<&DaemonSetStatus> {
         self.observation.daemon_set.as_ref().and_then(ObservedDaemonSet::current_status)
     }
 

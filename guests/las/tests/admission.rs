@@ -122,6 +122,19 @@ FieldValueInvalid spec.tolerations[4].effect: must be NoExecute when tolerationS
 }
 
 #[test]
+fn amounts_follow_the_rules_of_the_api_server() {
+    assert_snapshot!(
+        causes("{resources: {limits: {memory: lots, cpu: 1}, requests: {memory: -1, cpu: 1500m}}}"),
+        @r#"
+FieldValueInvalid spec.resources.limits[memory]: "lots" is no quantity; write a number such as 500m or 128Mi
+FieldValueInvalid spec.resources.requests[memory]: "-1" is no quantity; write a number such as 500m or 128Mi
+FieldValueInvalid spec.resources.requests[cpu]: 1500m is more than the limit 1; lower it, or raise the limit
+"#
+    );
+    assert_eq!(causes("{resources: {limits: {memory: 1Gi, cpu: 2}, requests: {memory: 1024Mi, cpu: 500m}}}"), "");
+}
+
+#[test]
 fn what_is_not_done_is_said() {
     let judgement = judge("{autoUpdate: true}");
     assert!(judgement.contains("spec.autoUpdate"), "{judgement}");

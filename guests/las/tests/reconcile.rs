@@ -75,19 +75,21 @@ fn a_selector_of_ones_own_for_the_sgx_label_needs_no_plugin() {
 }
 
 #[test]
-fn a_selector_that_fits_no_node_is_unhealthy() {
-    let answer = answer(&with("desiredNumberScheduled: 1", "desiredNumberScheduled: 0"));
-    assert_snapshot!(verdict(&answer), @"UNHEALTHY NoNodeSelected: the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and spec.tolerations against the nodes' taints");
-    assert_eq!(status(&answer)["lasReplicaAlert"], -1);
-}
-
-#[test]
 fn an_image_that_cannot_be_pulled_names_the_pull_secret() {
     let waiting = r#"{name: las, ready: false, restartCount: 0, state: {waiting: {reason: ImagePullBackOff, message: "Back-off pulling image: ErrImagePull: 401 Unauthorized"}}}"#;
     let answer = answer(&with(LAS_RUNS, waiting));
     assert_snapshot!(verdict(&answer), @"UNHEALTHY ImagePullFailed: node node-1: container las of pod las-x7k2p cannot pull its image (401 Unauthorized); check spec.image and spec.imagePullSecrets, and renew the pull secret with: operator_controller --update");
     assert_eq!(status(&answer)["lasReplicaAlert"], 1);
     assert_eq!(status(&answer)["lasProbeAlert"], -1);
+}
+
+#[test]
+fn an_image_that_neither_container_can_pull_is_one_problem() {
+    let [las, probe] =
+        ["las", "probe"].map(|name| format!("{{name: {name}, state: {{waiting: {{reason: ErrImagePull}}}}}}"));
+    let answer = answer(&with(LAS_RUNS, &las).replace(PROBE_READY, &probe));
+    assert_eq!(verdict(&answer).matches("cannot pull its image").count(), 1, "{}", verdict(&answer));
+    assert_eq!(status(&answer)["nodes"]["node-1"]["errorMessages"].as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -142,6 +144,18 @@ fn a_probe_that_failed_names_the_device_and_keeps_the_node_capable() {
     assert_eq!(status(&answer)["lasReplicaAlert"], 0);
     assert_eq!(status(&answer)["nodes"]["node-1"]["hasDCAPQuote"], false);
     assert_snapshot!(labels(&answer).join("\n"), @r#"Node node-1: {"metadata":{"labels":{"las.scontain.com/capable":"true"}}}"#);
+}
+
+#[test]
+fn failed_probes_are_counted_and_one_that_could_not_run_makes_the_count_unknown() {
+    let three = include_str!("bench-4k.yaml");
+    let unready = |name: &str| {
+        (format!("- name: {name}\n          ready: true"), format!("- name: {name}\n          ready: false"))
+    };
+    let ((probe, failed), (las, away)) = (unready("probe"), unready("las"));
+    let two = three.replacen(&probe, &failed, 2);
+    assert_eq!(status(&answer(&two))["lasProbeAlert"], 2);
+    assert_eq!(status(&answer(&two.replacen(&las, &away, 1)))["lasProbeAlert"], -1);
 }
 
 #[test]

@@ -10,7 +10,11 @@ use support::{LAS_RUNS, SETTLED, after, answer, condition, labels, pod_spec, sta
 
 /// The settled cluster without pods.
 fn without_pods() -> String {
-    format!("{}  pods: {{objects: []}}\n", SETTLED.split("  pods:\n").next().unwrap())
+    without_pods_of(SETTLED)
+}
+
+fn without_pods_of(yaml: &str) -> String {
+    format!("{}  pods: {{objects: []}}\n", yaml.split("  pods:\n").next().unwrap())
 }
 
 /// A list of conditions with this one, which the host has written.
@@ -53,6 +57,87 @@ fn while_pending_it_asks_to_be_called_again() {
     let young = LAS_RUNS.replace("ready: true", "ready: false").replace("22:00:12", "23:12:40");
     assert_eq!(answer(&with(LAS_RUNS, &young)).desired().unwrap().requeue, Some(60));
     assert_eq!(answer(SETTLED).desired().unwrap().requeue, None);
+}
+
+/// On another node a pod may have had its time meanwhile.
+#[test]
+fn while_unhealthy_it_asks_to_be_called_again() {
+    let failed = answer(&with("name: probe, ready: true", "name: probe, ready: false"));
+    assert!(verdict(&failed).starts_with("UNHEALTHY ProbeFailed"));
+    assert_eq!(failed.desired().unwrap().requeue, Some(60));
+}
+
+/// The label of a node is seen before the controller of the `DaemonSet` has counted it.
+#[test]
+fn a_node_that_is_selected_in_this_moment_is_no_problem() {
+    let none = with("desiredNumberScheduled: 1", "desiredNumberScheduled: 0");
+    assert_snapshot!(verdict(&answer(&none)), @"PENDING NoNodeSelected: the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and spec.tolerations against the nodes' taints");
+    assert_snapshot!(condition(&answer(&none), "NodesSelected"), @"False None: the DaemonSet selects no node");
+    assert_eq!(status(&answer(&none))["lasReplicaAlert"], -1);
+    assert_snapshot!(condition(&answer(SETTLED), "NodesSelected"), @"True Selected: the DaemonSet selects at least one node");
+}
+
+#[test]
+fn a_selector_that_fits_no_node_for_five_minutes_is_unhealthy() {
+    let none = with("desiredNumberScheduled: 1", "desiredNumberScheduled: 0");
+    let since = |time: &str| {
+        let first = since("NodesSelected", "False", time);
+        verdict(&answer(&after(&answer(SETTLED), &first, &none)))
+    };
+    assert!(since("2023-11-14T23:08:00Z").starts_with("UNHEALTHY NoNodeSelected"), "{}", since("2023-11-14T23:08:00Z"));
+    assert!(since("2023-11-14T23:08:01Z").starts_with("PENDING NoNodeSelected"), "{}", since("2023-11-14T23:08:01Z"));
+}
+
+/// "-1: no pod expected, which also counts as an error".
+#[test]
+fn no_node_with_sgx_for_five_minutes_is_unhealthy() {
+    let none =
+        with("sgx.intel.com/capable: \"true\", ", "").replace("desiredNumberScheduled: 1", "desiredNumberScheduled: 0");
+    let since = |time: &str| {
+        let first = since("NodesSelected", "False", time);
+        verdict(&answer(&after(&answer(SETTLED), &first, &without_pods_of(&none))))
+    };
+    assert!(since("2023-11-14T23:08:00Z").starts_with("UNHEALTHY NoSGXNode"), "{}", since("2023-11-14T23:08:00Z"));
+    assert!(since("2023-11-14T23:08:01Z").starts_with("PENDING NoSGXNode"), "{}", since("2023-11-14T23:08:01Z"));
+}
+
+#[test]
+fn what_the_cluster_has_not_done_for_five_minutes_it_refuses() {
+    let image = "    image: registry.scontain.com/scone.cloud/las:6.0.6\n    dcapKey";
+    let newer = with(image, &image.replace("6.0.6", "6.1.0"));
+    let (head, rest) = SETTLED.split_once("- apiVersion: apps/v1").unwrap();
+    let (_, secret) = rest.split_once("- apiVersion: v1\n  kind: Secret").unwrap();
+    let absent = format!("{head}- apiVersion: v1\n  kind: Secret{secret}");
+    let set = "metadata: {name: las, namespace: scone-system, generation: 3";
+    let leaving = with(set, &format!("{set}, deletionTimestamp: \"2023-11-14T22:00:00Z\""));
+    for (yaml, condition, status) in [
+        (&newer, "daemonset.las/EqualSpecs", "False"),
+        (&absent, "daemonset.las/OwnedObjectPresent", "False"),
+        (&leaving, "daemonset.las/OwnedObjectDeletionPresent", "True"),
+    ] {
+        let told = |time: &str| {
+            let first = since(condition, status, time);
+            verdict(&answer(&after(&answer(SETTLED), &first, yaml)))
+        };
+        assert!(told("2023-11-14T23:08:00Z").starts_with("UNHEALTHY RolloutStuck"), "{}", told("2023-11-14T23:08:00Z"));
+        assert!(told("2023-11-14T23:08:01Z").starts_with("PENDING RollingOut"), "{}", told("2023-11-14T23:08:01Z"));
+    }
+    let first = since("daemonset.las/EqualSpecs", "False", "2023-11-14T22:00:00Z");
+    assert_snapshot!(verdict(&answer(&after(&answer(SETTLED), &first, &newer))), @"UNHEALTHY RolloutStuck: the DaemonSet does not have the image of the spec yet, after 5 minutes; the condition Stalled says what the cluster refuses; if it is a field that cannot be changed, delete the DaemonSet, and it is made again");
+}
+
+#[test]
+fn a_daemon_set_that_has_not_counted_its_pods_yet_is_what_is_waited_for() {
+    let answer = answer(&with("numberAvailable: 1", "numberAvailable: 0"));
+    assert_snapshot!(verdict(&answer), @"PENDING PodsStarting: LAS works on all 1 selected nodes, and the DaemonSet does not count all of them yet");
+}
+
+#[test]
+fn a_pod_on_a_node_that_is_gone_labels_nothing() {
+    assert_eq!(labels(&answer(SETTLED)).len(), 1);
+    assert!(
+        labels(&answer(&with("kind: Node, metadata: {name: node-1", "kind: Node, metadata: {name: node-2"))).is_empty()
+    );
 }
 
 #[test]
@@ -139,9 +224,20 @@ fn a_change_of_any_field_of_the_pods_is_waited_for() {
         ("tolerations: [{operator: Exists}]", "tolerations"),
         ("imagePullSecrets: [{name: mine}]", "imagePullSecrets"),
         ("podSecurityContext: {runAsUser: 1000}", "securityContext"),
+        ("resources: {limits: {memory: 1Gi}}", "resources"),
+        ("resources: {requests: {cpu: 1}}", "resources"),
     ] {
         assert_eq!(spec(line), format!("PENDING RollingOut: the DaemonSet does not have the {field} of the spec yet"));
     }
+}
+
+#[test]
+fn an_amount_that_the_server_writes_in_another_way_is_no_change() {
+    let asked = "hostPort: 18766\n    resources: {limits: {memory: 1024Mi}, requests: {cpu: 1000m, memory: 0.5Gi}}";
+    let made = "{limits: {sgx.intel.com/enclave: \"1\", memory: 1Gi}, requests: {cpu: \"1\", memory: 512Mi}}";
+    let limits = "resources: {limits: {sgx.intel.com/enclave: \"1\"}}";
+    let yaml = with("hostPort: 18766\n", &format!("{asked}\n")).replacen(limits, &format!("resources: {made}"), 1);
+    assert_eq!(status(&answer(&yaml))["state"], "HEALTHY", "{}", verdict(&answer(&yaml)));
 }
 
 #[test]

@@ -11,9 +11,11 @@ pub mod owned;
 #[expect(missing_docs, reason = "fields of the Kubernetes API, under its names")]
 pub mod pod;
 pub mod problem;
+pub mod quantity;
 pub mod report;
 pub mod rules;
 mod schema;
+pub mod selection;
 mod settings;
 pub mod sgxplugin;
 mod state;
@@ -22,7 +24,7 @@ pub mod template;
 
 #[cfg(not(target_arch = "wasm32"))]
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, ValidationRule,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrBool, ValidationRule,
 };
 #[cfg(not(target_arch = "wasm32"))]
 use kube::CustomResourceExt;
@@ -68,6 +70,7 @@ fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         if let Some((_, status)) = parts.find(|(name, _)| *name == "status") {
             status.required = None;
         }
+        quantities(schema);
         schema.x_kubernetes_validations = Some(vec![ValidationRule {
             rule: "self.metadata.name.size() <= 63".to_owned(),
             message: Some("must have at most 63 characters: it becomes a label of the pods".to_owned()),
@@ -75,4 +78,20 @@ fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         }]);
     }
     crd
+}
+
+/// The published pattern of every quantity.
+#[cfg(not(target_arch = "wasm32"))]
+fn quantities(schema: &mut JSONSchemaProps) {
+    if schema.x_kubernetes_int_or_string == Some(true)
+        && schema.description.as_ref().is_some_and(|text| text.starts_with("Quantity"))
+    {
+        schema.pattern = Some(schema::QUANTITY.to_owned());
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        quantities(values);
+    }
+    for (_, field) in schema.properties.iter_mut().flatten() {
+        quantities(field);
+    }
 }

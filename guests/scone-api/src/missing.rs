@@ -29,10 +29,8 @@ impl Pods {
 
     /// A problem once some of them have been missing for long. `fix` says what else the namespace may need.
     pub fn overdue(self, conditions: &[v1::Condition], now: i64, fix: &str) -> Option<Problem> {
-        let missed = conditions.iter().find(|condition| condition.type_ == ALL_PODS && condition.status == "False")?;
-        let is_late = now - missed.last_transition_time.0.as_second() >= START;
         let Self { present, desired } = self;
-        (is_late && present < desired).then(|| {
+        (is_overdue(conditions, ALL_PODS, "False", now) && present < desired).then(|| {
             let message = format!(
                 "{} of {desired} pods have not been made for {} minutes; see: kubectl describe daemonset, and let quotas and \
                  the pod security level of the namespace{fix} allow them",
@@ -42,6 +40,12 @@ impl Pods {
             Problem::new("PodsMissing", message)
         })
     }
+}
+
+/// Whether this condition has had this status for longer than anything takes to start.
+pub(crate) fn is_overdue(conditions: &[v1::Condition], type_: &str, status: &str, now: i64) -> bool {
+    let found = conditions.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+    found.is_some_and(|found| now - found.last_transition_time.0.as_second() >= START)
 }
 
 /// Whether every selected node has its pod. The host remembers since when.

@@ -1,10 +1,11 @@
 //! The objects that a resource owns: whether they are there, as wanted, and at work.
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::apis::meta::v1};
 use operator_guest::{Condition, ConditionStatus};
 
 use crate::{
     State,
+    missing::{START, is_overdue},
     observe::{Meta, ObservedDaemonSet},
     problem::Problem,
 };
@@ -71,7 +72,29 @@ impl Owned {
     }
 
     /// What the resource has to wait for, if for anything: whatever else is known is about another object than the wanted one.
-    pub fn waits(&self) -> Option<Problem> {
+    /// Nobody waits for ever: what the cluster has not done for long it refuses.
+    pub fn waits(&self, conditions: &[v1::Condition], now: i64) -> Option<(State, Problem)> {
+        let waiting = self.waiting()?;
+        let (condition, status) = match self.standing {
+            Standing::Absent => ("OwnedObjectPresent", "False"),
+            Standing::Leaving => ("OwnedObjectDeletionPresent", "True"),
+            Standing::Different(_) => ("EqualSpecs", "False"),
+            Standing::Wanted => return Some((State::Pending, waiting)),
+        };
+        if !is_overdue(conditions, &format!("{}/{condition}", self.prefix), status, now) {
+            return Some((State::Pending, waiting));
+        }
+        let message = format!(
+            "{}, after {} minutes; the condition Stalled says what the cluster refuses; if it is a field that cannot be changed, \
+             delete the {}, and it is made again",
+            waiting.message,
+            START / 60,
+            self.what
+        );
+        Some((State::Unhealthy, Problem::new("RolloutStuck", message)))
+    }
+
+    fn waiting(&self) -> Option<Problem> {
         let what = self.what;
         let message = match self.standing {
             Standing::Leaving => format!("the {what} is being deleted, and is made again when it is gone"),

@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{LocalObjectReference, Toleration};
+use k8s_openapi::{
+    api::core::v1::{LocalObjectReference, ResourceRequirements, Toleration},
+    apimachinery::pkg::api::resource::Quantity,
+};
 use operator_guest::Cause;
 
-use crate::syntax::{is_dns_label, is_dns_name, is_image, is_label_key, is_label_name};
+use crate::{
+    quantity::number,
+    syntax::{is_dns_label, is_dns_name, is_image, is_label_key, is_label_name},
+};
 
 /// The fields that the specs of all workloads have.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +28,8 @@ pub struct Common<'a> {
     pub node_selector: Option<&'a BTreeMap<String, String>>,
     /// `spec.podAnnotations`
     pub pod_annotations: Option<&'a BTreeMap<String, String>>,
+    /// `spec.resources`
+    pub resources: Option<&'a ResourceRequirements>,
     /// `spec.tolerations`
     pub tolerations: Option<&'a [Toleration]>,
 }
@@ -49,6 +57,7 @@ pub fn causes(spec: &Common<'_>) -> Vec<Cause> {
             "is no annotation key; write [dns.name/]name of 63 characters",
         )
     }));
+    causes.extend(spec.resources.into_iter().flat_map(amounts));
     causes.extend(
         spec.tolerations.into_iter().flatten().enumerate().flat_map(|(at, toleration)| tolerates(at, toleration)),
     );
@@ -78,6 +87,29 @@ fn label(key: &str, value: &str) -> Option<Cause> {
     (!fine).then(|| {
         Cause::invalid(field, format!("{value:?} is no label value; at most 63 letters, digits, '-', '_', '.'"))
     })
+}
+
+/// The rules of the API server for resources.
+fn amounts(resources: &ResourceRequirements) -> Vec<Cause> {
+    let mut causes = unreadable("limits", resources.limits.as_ref());
+    causes.extend(unreadable("requests", resources.requests.as_ref()));
+    let limit = |name: &str| resources.limits.as_ref().and_then(|limits| limits.get(name));
+    causes.extend(resources.requests.iter().flatten().filter_map(|(name, request)| {
+        let limit = limit(name)?;
+        let more = number(&request.0)? > number(&limit.0)?;
+        let message = format!("{} is more than the limit {}; lower it, or raise the limit", request.0, limit.0);
+        more.then(|| Cause::invalid(format!("spec.resources.requests[{name}]"), message))
+    }));
+    causes
+}
+
+fn unreadable(list: &str, amounts: Option<&BTreeMap<String, Quantity>>) -> Vec<Cause> {
+    let cause = |(name, amount): (&String, &Quantity)| {
+        let is_bad = number(&amount.0).is_none_or(|number| number < 0.0);
+        let message = format!("{:?} is no quantity; write a number such as 500m or 128Mi", amount.0);
+        is_bad.then(|| Cause::invalid(format!("spec.resources.{list}[{name}]"), message))
+    };
+    amounts.into_iter().flatten().filter_map(cause).collect()
 }
 
 /// The rules of the API server for tolerations, so that they are named here and not when the `DaemonSet` is refused.

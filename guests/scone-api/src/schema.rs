@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 pub(crate) const IMAGE: &str = "^([A-Za-z0-9][A-Za-z0-9._/:@-]*)?$";
 /// A DNS label, or nothing for the default.
 pub(crate) const NAMESPACE: &str = "^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$";
+/// A number with the suffixes of Kubernetes.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
 /// 32 hexadecimal digits or nothing.
 pub(crate) fn dcap_key() -> Value {

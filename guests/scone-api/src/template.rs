@@ -1,13 +1,12 @@
 //! Of the pod template of a `DaemonSet` as it stands, the fields that tell whether it is the one that is wanted.
 //!
-//! Only such fields as the API server leaves as they are written. Resources are none of them: it writes quantities in another
-//! way.
+//! Only such fields as the API server leaves as they are written, and quantities, which mean the same afterwards.
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::observe::or_default;
+use crate::{observe::or_default, quantity};
 
 /// A pod template. What is not there is null.
 #[derive(Default, Deserialize)]
@@ -45,7 +44,16 @@ struct TemplateContainer {
     image_pull_policy: Value,
     ports: Value,
     env: Value,
+    #[serde(deserialize_with = "or_default")]
+    resources: Resources,
     security_context: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Resources {
+    limits: Value,
+    requests: Value,
 }
 
 impl Template {
@@ -84,15 +92,28 @@ impl Template {
 }
 
 impl TemplateContainer {
-    fn compared(&self, there: Option<&Self>) -> [(&'static str, bool); 5] {
+    fn compared(&self, there: Option<&Self>) -> [(&'static str, bool); 6] {
         let same = |field: fn(&Self) -> &Value| there.is_some_and(|there| holds(field(self), field(there)));
         [
             ("image", same(|container| &container.image)),
             ("imagePullPolicy", same(|container| &container.image_pull_policy)),
             ("ports", same(|container| &container.ports)),
             ("env", same(|container| &container.env)),
+            ("resources", there.is_some_and(|there| self.resources.hold(&there.resources))),
             ("securityContext", same(|container| &container.security_context)),
         ]
+    }
+}
+
+impl Resources {
+    fn hold(&self, there: &Self) -> bool {
+        let hold = |wanted: &Value, there: &Value| {
+            wanted.as_object().into_iter().flatten().all(|(name, amount)| {
+                let there = there.get(name).and_then(Value::as_str);
+                there.zip(amount.as_str()).is_some_and(|(there, amount)| quantity::is_same(there, amount))
+            })
+        };
+        hold(&self.limits, &there.limits) && hold(&self.requests, &there.requests)
     }
 }
 

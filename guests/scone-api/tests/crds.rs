@@ -113,6 +113,17 @@ fn a_resource_without_a_spec_gets_one() {
     }
 }
 
+#[test]
+fn quantities_have_their_published_pattern() {
+    for kind in ["LAS", "SGXPlugin"] {
+        let resources = schema(kind, "spec")["properties"]["resources"]["properties"].clone();
+        for list in ["limits", "requests"] {
+            let pattern = resources[list]["additionalProperties"]["pattern"].as_str().unwrap_or_default().to_owned();
+            assert!(pattern.contains("[KMGTPE]i"), "{kind} {list}");
+        }
+    }
+}
+
 /// The API server repeats a value that does not match a pattern, but not one that a rule refuses.
 #[test]
 fn a_key_that_is_refused_is_not_repeated() {
@@ -141,6 +152,7 @@ fn the_names_are_published() {
         assert_eq!(crd["spec"]["scope"], "Cluster");
         assert_eq!(crd["spec"]["names"]["shortNames"][0], short);
         assert_eq!(crd["spec"]["names"]["singular"], kind.to_lowercase());
+        assert!(crd["spec"]["names"].get("categories").is_none(), "none is published");
         let version = &crd["spec"]["versions"][0];
         assert_eq!((version["name"].as_str(), version["storage"].as_bool()), (Some("v1beta1"), Some(true)));
         assert!(version["subresources"]["status"].is_object());

@@ -47,6 +47,7 @@ fn causes(spec: &SGXPluginSpec) -> Vec<Cause> {
         image_pull_secrets: spec.image_pull_secrets.as_deref(),
         node_selector: spec.node_selector.as_ref(),
         pod_annotations: spec.pod_annotations.as_ref(),
+        resources: spec.resources.as_ref(),
         tolerations: spec.tolerations.as_deref(),
     });
     if let Some(slots) = spec.capacity_sgx_pods.filter(|slots| !(1..=MOST_SLOTS).contains(slots)) {

@@ -22,7 +22,7 @@ use scone_api::{
     SGX_CAPABLE, SconeSettings, State, missing,
     owned::{self, Owned},
     problem::Problem,
-    report,
+    report, selection,
     sgxplugin::{SGXPlugin, SGXPluginSpec, SGXPluginStatus},
 };
 
@@ -158,6 +158,7 @@ fn run(
     let desired = capable.fold(desired, |desired, node| desired.partial_labels::<Node>(node, [(SGX_CAPABLE, "true")]));
     let desired = desired
         .children(set.map(|set| workload::child(spec, &set)))
+        .condition(selection::condition(observation.counts()))
         .condition(missing::condition(evidence.pods()))
         .conditions(owned::conditions(&[owned], judgement.status.state));
     say(desired, snapshot, site, &judgement)
@@ -173,8 +174,8 @@ fn say(desired: Desired, snapshot: &Snapshot<SGXPlugin>, site: &Site<'_>, judgem
         .condition(report::deletion("SGXPlugin", false))
         .events(report::event(before, status.state, why))
         .samples(metrics::samples(site.name, site.namespace, status));
-    // Nothing else tells that a pod has had its time.
-    if status.state == State::Pending { desired.requeue(60) } else { desired }
+    // Nothing else tells that something has had its time, also beside another problem.
+    if status.state == State::Healthy { desired } else { desired.requeue(60) }
 }
 
 #[cfg(not(feature = "library"))]

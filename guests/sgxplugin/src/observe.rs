@@ -39,14 +39,22 @@ pub(crate) const POD_FIELDS: [&str; 7] = [
     "status.conditions",
     "status.containerStatuses",
 ];
-pub(crate) const USER_FIELDS: [&str; 3] = ["spec.containers.resources.limits", "spec.nodeName", "status.phase"];
+pub(crate) const USER_FIELDS: [&str; 5] = [
+    "spec.containers.resources.limits",
+    "spec.initContainers.resources.limits",
+    "spec.initContainers.restartPolicy",
+    "spec.nodeName",
+    "status.phase",
+];
 /// Both of these together.
-pub(crate) const READ_POD_FIELDS: [&str; 9] = [
+pub(crate) const READ_POD_FIELDS: [&str; 11] = [
     "metadata.creationTimestamp",
     "metadata.deletionTimestamp",
     "metadata.labels",
     "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms.matchFields",
     "spec.containers.resources.limits",
+    "spec.initContainers.resources.limits",
+    "spec.initContainers.restartPolicy",
     "spec.nodeName",
     "status.conditions",
     "status.containerStatuses",
@@ -190,13 +198,17 @@ struct UserSpec {
     node_name: String,
     #[serde(deserialize_with = "or_default")]
     containers: Vec<UserContainer>,
+    #[serde(deserialize_with = "or_default")]
+    init_containers: Vec<UserContainer>,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct UserContainer {
     #[serde(deserialize_with = "or_default")]
     resources: UserResources,
+    /// `Always` makes an init container one that stays.
+    restart_policy: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -212,11 +224,28 @@ struct UserStatus {
     phase: String,
 }
 
+impl UserSpec {
+    /// How many devices are held for a pod, as the scheduler counts: its containers run together, init containers one after the
+    /// other before them, and those that stay beside all that follow.
+    fn enclaves(&self) -> i32 {
+        let (mut staying, mut most) = (0, 0);
+        for container in &self.init_containers {
+            let devices = container.resources.limits.enclaves();
+            most = most.max(staying + devices);
+            if container.restart_policy.as_deref() == Some("Always") {
+                staying += devices;
+            }
+        }
+        let together: i32 = self.containers.iter().map(|container| container.resources.limits.enclaves()).sum();
+        most.max(staying + together)
+    }
+}
+
 /// Devices in use, by node. A pod holds as many as its containers have as limits, until it has ended.
 fn used(users: Vec<ObservedUser>) -> BTreeMap<String, i32> {
     let mut used = BTreeMap::new();
     for ObservedUser { spec, status } in users {
-        let devices: i32 = spec.containers.iter().map(|container| container.resources.limits.enclaves()).sum();
+        let devices = spec.enclaves();
         if devices > 0 && !spec.node_name.is_empty() && !["Succeeded", "Failed"].contains(&status.phase.as_str()) {
             *used.entry(spec.node_name).or_default() += devices;
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use scone_api::{
     State,
     missing::Pods,
     observe::DaemonSetStatus,
     owned::Owned,
     problem::Problem,
-    report,
+    report, selection,
     sgxplugin::{SGXPlugin, SGXPluginStatus},
 };
 
@@ -67,6 +68,11 @@ pub(crate) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
+    /// The conditions as the host has dated them.
+    fn said(&self) -> &[v1::Condition] {
+        self.parent.status.as_ref().map_or(&[][..], |status| &status.conditions)
+    }
+
     /// How many pods there are, once that is known.
     pub(crate) fn pods(&self) -> Option<Pods> {
         Pods::of(self.nodes?.present, self.observation.counts())
@@ -143,8 +149,8 @@ fn state(evidence: &Evidence<'_>, status: &SGXPluginStatus) -> (State, Problem) 
     let (Some(nodes), Some(_)) = (nodes, &observation.used) else {
         return (State::Pending, Problem::new("Observing", "the nodes and pods are not known yet".to_owned()));
     };
-    if let Some(problem) = owned.waits() {
-        return (State::Pending, problem);
+    if let Some(found) = owned.waits(evidence.said(), evidence.now) {
+        return found;
     }
     let Some(counts) = observation.counts() else {
         return (State::Pending, Problem::new("Observing", "the DaemonSet is not known yet".to_owned()));
@@ -156,18 +162,22 @@ fn state(evidence: &Evidence<'_>, status: &SGXPluginStatus) -> (State, Problem) 
 fn coming(evidence: &Evidence<'_>, nodes: &Nodes, counts: &DaemonSetStatus) -> Option<(State, Problem)> {
     let desired = counts.desired_number_scheduled;
     if desired == 0 {
-        let message = "the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and \
-                       spec.tolerations against the nodes' taints";
-        return Some((State::Unhealthy, Problem::new("NoNodeSelected", message.to_owned())));
+        return Some((selection::state(evidence.said(), evidence.now), selection::none()));
     }
-    let said = evidence.parent.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    if let Some(problem) = evidence.pods().and_then(|pods| pods.overdue(said, evidence.now, " (privileged)")) {
+    if let Some(problem) = evidence.pods().and_then(|pods| pods.overdue(evidence.said(), evidence.now, " (privileged)"))
+    {
         return Some((State::Unhealthy, problem));
     }
     let ready = count(nodes.ready);
     let counted = counts.updated_number_scheduled.min(counts.number_available);
     if ready < desired || counted < desired || !nodes.unready.is_empty() {
-        let message = format!("the plug-in is ready on {} of {desired} selected nodes so far", ready.min(desired));
+        let message = if ready < desired {
+            format!("the plug-in is ready on {ready} of {desired} selected nodes so far")
+        } else {
+            format!(
+                "the plug-in is ready on all {desired} selected nodes, and the DaemonSet does not count all of them yet"
+            )
+        };
         return Some((State::Pending, Problem::new("PodsStarting", message)));
     }
     let waits = nodes.serving.is_empty() || nodes.serving.iter().any(|node| nodes.capacity.get(node) == Some(&0));

@@ -225,6 +225,21 @@ fn devices_are_counted_by_container_and_only_of_pods_that_hold_them() {
 }
 
 #[test]
+fn init_containers_hold_devices_as_the_scheduler_counts_them() {
+    let app = r#"{nodeName: node-2, containers: [{resources: {limits: {sgx.intel.com/enclave: "1", memory: 1Gi}}}]}"#;
+    let used = |init: &str| {
+        let spec = app.replace("containers:", &format!("initContainers: [{init}], containers:"));
+        status(&answer(&with(app, &spec)))["usedSGXDevicesPerNode"]["node-2"].clone()
+    };
+    let container =
+        |count: u8, more: &str| format!("{{resources: {{limits: {{sgx.intel.com/enclave: \"{count}\"}}}}{more}}}");
+    assert_eq!(used(&container(3, "")), 3, "one after the other");
+    assert_eq!(used(&format!("{}, {}", container(3, ""), container(2, ""))), 3);
+    assert_eq!(used(&container(3, ", restartPolicy: Always")), 4, "beside the others");
+    assert_eq!(used(&format!("{}, {}", container(3, ", restartPolicy: Always"), container(2, ""))), 5);
+}
+
+#[test]
 fn what_is_null_reads_like_what_is_not_there() {
     let other = "{nodeName: node-3, containers: [{}]}";
     let nulls =
@@ -304,8 +319,53 @@ fn devices_that_are_still_on_their_way_are_pending() {
 }
 
 #[test]
-fn a_selector_that_fits_no_node_is_unhealthy() {
-    assert_snapshot!(verdict(&answer(&with("desiredNumberScheduled: 3", "desiredNumberScheduled: 0"))), @"UNHEALTHY NoNodeSelected: the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and spec.tolerations against the nodes' taints");
+fn a_selector_that_fits_no_node_for_five_minutes_is_unhealthy() {
+    let none = with("desiredNumberScheduled: 3", "desiredNumberScheduled: 0");
+    let since = |time: &str| verdict(&answer(&since(&answer(SETTLED), "NodesSelected", "False", time, &none)));
+    assert_snapshot!(since("2023-11-14T23:08:00Z"), @"UNHEALTHY NoNodeSelected: the DaemonSet selects no node: check spec.nodeSelector against kubectl get nodes --show-labels, and spec.tolerations against the nodes' taints");
+    assert!(since("2023-11-14T23:08:01Z").starts_with("PENDING NoNodeSelected"), "a new label may not be counted yet");
+    assert_eq!(answer(&none).condition("NodesSelected").unwrap().status, ConditionStatus::False);
+}
+
+/// Such as by another release, with another selector, which cannot be changed.
+#[test]
+fn a_daemon_set_that_cannot_be_changed_is_a_problem_after_five_minutes() {
+    let other = with(
+        "labels: {app.kubernetes.io/name: sgxplugin, app.kubernetes.io/instance: sgxplugin}",
+        "labels: {app: sgx}",
+    );
+    let since = |time: &str| {
+        verdict(&answer(&since(&answer(SETTLED), "daemonset.sgxplugin/EqualSpecs", "False", time, &other)))
+    };
+    assert_snapshot!(since("2023-11-14T23:08:00Z"), @"UNHEALTHY RolloutStuck: the DaemonSet does not have the labels of the spec yet, after 5 minutes; the condition Stalled says what the cluster refuses; if it is a field that cannot be changed, delete the DaemonSet, and it is made again");
+    assert_snapshot!(since("2023-11-14T23:08:01Z"), @"PENDING RollingOut: the DaemonSet does not have the labels of the spec yet");
+}
+
+#[test]
+fn while_anything_is_wrong_it_asks_to_be_called_again() {
+    let full = answer(&with(NODE_2, &NODE_2.replace("\"20\"", "\"1\"")));
+    assert_eq!(full.desired().unwrap().requeue, Some(60));
+    assert_eq!(answer(SETTLED).desired().unwrap().requeue, None);
+}
+
+#[test]
+fn a_daemon_set_that_has_not_counted_its_pods_yet_is_what_is_waited_for() {
+    assert_snapshot!(verdict(&answer(&with("numberAvailable: 3", "numberAvailable: 2"))), @"PENDING PodsStarting: the plug-in is ready on all 3 selected nodes, and the DaemonSet does not count all of them yet");
+}
+
+#[test]
+fn what_is_unknown_is_minus_one_in_the_metrics_too() {
+    let metric = |answer: &Answer, name: &str| {
+        let samples = &answer.desired().unwrap().samples;
+        samples.iter().find(|sample| sample.name == format!("scone_sgxplugin_{name}")).map(|sample| sample.value)
+    };
+    let users = answer(&answered("users", "{denied: missing grant}"));
+    assert_eq!(metric(&users, "state"), Some(-1.0));
+    assert_eq!(metric(&users, "serving_replica_ratio"), Some(-1.0));
+    assert_eq!(metric(&users, "used_sgx_devices"), Some(-1.0));
+    assert_eq!(metric(&users, "capacity_sgx_devices"), Some(40.0));
+    let pending = answer(&with("numberAvailable: 3", "numberAvailable: 2"));
+    assert_eq!((metric(&pending, "state"), metric(&pending, "serving_replica_ratio")), (Some(0.0), Some(1.0)));
 }
 
 /// As if the first answer were stored already, with a condition that the host has dated.
@@ -427,9 +487,9 @@ fn an_event_tells_a_change_of_state_and_nothing_else() {
     let second = answer(&after(&first, SETTLED));
     assert!(second.desired().unwrap().events.is_empty());
     assert_eq!(status(&second), status(&first));
-    let failing = answer(&after(&first, &with("desiredNumberScheduled: 3", "desiredNumberScheduled: 0")));
+    let failing = answer(&after(&first, &with(NODE_2, &NODE_2.replace("\"20\"", "\"1\""))));
     let events = &failing.desired().unwrap().events;
-    assert_eq!((events[0].reason.as_str(), events[0].action.as_str()), ("NoNodeSelected", "Check"));
+    assert_eq!((events[0].reason.as_str(), events[0].action.as_str()), ("NoFreeDevice", "Check"));
 }
 
 #[test]
