@@ -51,8 +51,10 @@ fn set(
     };
     let existing = existing.to_value().map_err(|_| mismatch(identity, "is unreadable in the cache"))?;
     merge(&mut wanted, bare(identity));
-    let changes = diff::changes(&wanted, &existing);
-    let same_fields = held_keys(&existing, manager) == wanted_keys(&wanted);
+    let mut changes = diff::changes(&wanted, &existing);
+    let (held, named) = (held_keys(&existing, manager), wanted_keys(&wanted));
+    changes.extend(held.difference(&named).map(|key| taken_back(&existing, key)));
+    let same_fields = held == named;
     let verb = if changes.is_empty() && same_fields { PartialVerb::Unchanged } else { PartialVerb::Set };
     let document = Document::from_value(&wanted);
     Ok(Some(PartialStep { identity: identity.clone(), verb, document, changes }))
@@ -60,17 +62,18 @@ fn set(
 
 fn withdraw(identity: &ObjectRef, object: &Document, manager: &str) -> PartialStep {
     let object = object.to_value().unwrap_or_default();
-    let change = |key: &String| {
-        let (part, name) = key.split_once('/').unwrap_or((key, ""));
-        let before = object.get("metadata").and_then(|m| m.get(part)).and_then(|fields| fields.get(name));
-        Change { path: format!("metadata.{part}[\"{name}\"]"), before: before.cloned(), after: None }
-    };
     PartialStep {
         identity: identity.clone(),
         verb: PartialVerb::Withdraw,
         document: Document::from_value(&bare(identity)),
-        changes: held_keys(&object, manager).iter().map(change).collect(),
+        changes: held_keys(&object, manager).iter().map(|key| taken_back(&object, key)).collect(),
     }
+}
+
+fn taken_back(object: &Value, key: &str) -> Change {
+    let (part, name) = key.split_once('/').unwrap_or((key, ""));
+    let before = object.get("metadata").and_then(|m| m.get(part)).and_then(|fields| fields.get(name));
+    Change { path: format!("metadata.{part}[\"{name}\"]"), before: before.cloned(), after: None }
 }
 
 fn bare(identity: &ObjectRef) -> Value {

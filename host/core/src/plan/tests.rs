@@ -323,7 +323,13 @@ fn a_label_that_is_no_longer_wanted_is_withdrawn_and_one_that_stands_is_left() {
     world.desired.partials = vec![label("example.org/ok")];
     assert_eq!(world.plan().unwrap().partials[0].verb, PartialVerb::Unchanged);
     world.desired.partials = vec![label("example.org/other")];
-    assert_eq!(world.plan().unwrap().partials[0].verb, PartialVerb::Set, "it gives up one key and takes another");
+    let set = world.plan().unwrap().partials.remove(0);
+    assert_eq!(set.verb, PartialVerb::Set, "it gives up one key and takes another");
+    let told: Vec<_> = set.changes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [r#"metadata.labels["example.org/other"]: – → true"#, r#"metadata.labels["example.org/ok"]: true → –"#]
+    );
     world.desired.partials.clear();
     assert_eq!(world.plan().unwrap().partials[0].verb, PartialVerb::Withdraw);
 }
