@@ -22,6 +22,7 @@ mod query;
 pub mod readiness;
 mod rejection;
 pub mod rights;
+pub mod roles;
 pub mod schema;
 mod serving;
 mod snapshot;

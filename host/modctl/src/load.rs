@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cap_std::{ambient_authority, fs::Dir};
 use operator_core::{Cause, Document};
 use operator_engine::{Compiler, Engine, EngineConfig, Loaded, Observer};
-use operator_package::{Folder, Package};
+use operator_package::{ENDINGS, Folder, Package};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -13,8 +13,9 @@ use crate::failure::Failure;
 /// Reads the package at a path; the folder is opened first, so that a link cannot lead out of it.
 pub(crate) fn package(path: &Path) -> Result<Package, Failure> {
     let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some(name) = file.strip_suffix(".wasm") else {
-        return Err(Failure::Input(format!("{} is no package; packages end in .wasm", path.display())));
+    let Some(name) = ENDINGS.iter().find_map(|ending| file.strip_suffix(ending)) else {
+        let endings = ENDINGS.join(" or ");
+        return Err(Failure::Input(format!("{} is no package; packages end in {endings}", path.display())));
     };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     read(&folder(parent)?, name)

@@ -2,12 +2,14 @@
 
 mod admit;
 mod build;
+mod configmap;
 mod failure;
 mod files;
 mod inspect;
 mod load;
 mod output;
 mod plan;
+mod rbac;
 mod simulate;
 
 use std::process::ExitCode;
@@ -23,6 +25,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
   modctl inspect target/modules/las.wasm
   modctl admit --module target/modules/las.wasm my-las.yaml
   modctl plan --module target/modules/las.wasm my-las.yaml --state nodes.yaml
+  modctl rbac target/modules/*.wasm -o yaml
+  modctl configmap target/modules/las.wasm | kubectl apply --server-side -n scone-system -f -
   modctl simulate tests/scenarios/first-install.scenario --modules target/modules
 
 Exit codes: 0 fine, 1 the checked thing is bad, 2 wrong usage or input, 3 internal."
@@ -70,6 +74,10 @@ enum Command {
     Admit(With<admit::Arguments>),
     /// Runs a scenario on an embedded cluster and prints what happens, step by step.
     Simulate(With<simulate::Arguments>),
+    /// Shows the least that the operator must be allowed so that modules work: for roles. Nothing of them is compiled or run.
+    Rbac(rbac::Arguments),
+    /// Prints a `ConfigMap` with compressed packages, for installations that mount it.
+    Configmap(With<configmap::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +89,8 @@ fn main() -> ExitCode {
         Command::Plan(With { arguments, written }) => (plan::run(&arguments), written.json()),
         Command::Admit(With { arguments, written }) => (admit::run(&arguments), written.json()),
         Command::Simulate(With { arguments, written }) => (simulate::run(&arguments, written.json()), written.json()),
+        Command::Rbac(arguments) => (rbac::run(&arguments), arguments.output == rbac::Format::Json),
+        Command::Configmap(With { arguments, written }) => (configmap::run(&arguments), written.json()),
     };
     output::finish(result, json)
 }

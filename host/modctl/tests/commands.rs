@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -256,4 +257,54 @@ fn build_says_what_it_needs() {
     let run = desk.run(&["build", "nowhere"]);
     assert_eq!(run.code, Some(2));
     assert!(run.err.contains("nowhere/Cargo.toml") && run.err.contains("name the folder of a crate"), "{run:?}");
+}
+
+#[test]
+fn the_rights_of_modules_come_as_a_role_that_a_cluster_takes() {
+    let (las, sgx) = (modules().join("las.wasm"), modules().join("sgxplugin.wasm"));
+    let rbac = |order: [&Path; 2]| {
+        let run = Desk::new(&[]).run(&["rbac", order[0].to_str().unwrap(), order[1].to_str().unwrap(), "-o", "yaml"]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        run.out
+    };
+    let yaml = rbac([&las, &sgx]);
+    assert_eq!(yaml, rbac([&sgx, &las]), "the order of packages changes nothing");
+    let role: Value = serde_saphyr::from_str(&yaml).unwrap();
+    assert_eq!((&role["kind"], &role["metadata"]["name"]), (&"ClusterRole".into(), &"scone-operator-modules".into()));
+    let nodes = role["rules"].as_array().unwrap().iter().find(|rule| rule["resources"][0] == "nodes").unwrap();
+    assert_eq!(
+        nodes["verbs"],
+        serde_json::json!(["get", "list", "patch", "watch"]),
+        "labels need no update and no delete"
+    );
+    assert!(!yaml.contains("'*'") && !yaml.contains("\"*\""), "{yaml}");
+}
+
+#[test]
+fn a_packages_configmap_holds_it_compressed_and_is_the_same_each_time() {
+    let module = modules().join("las.wasm");
+    let configmap =
+        || Desk::new(&[]).run(&["configmap", module.to_str().unwrap(), "--name", "las", "--namespace", "sys"]);
+    let run = configmap();
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(run.out, configmap().out);
+    assert!(run.out.len() < 1024 * 1024, "{} bytes", run.out.len());
+    let map: Value = serde_saphyr::from_str(&run.out).unwrap();
+    assert_eq!(map["metadata"], serde_json::json!({"name": "las", "namespace": "sys"}));
+    let packed = STANDARD.decode(map["binaryData"]["las.wasm.gz"].as_str().unwrap()).unwrap();
+    let desk = Desk::new(&[]);
+    std::fs::write(desk.0.path().join("las.wasm.gz"), packed).unwrap();
+    let digest = |run: Run| run.json()["digest"].clone();
+    let unpacked = digest(desk.run(&["inspect", "las.wasm.gz", "-o", "json"]));
+    assert_eq!(unpacked, digest(desk.run(&["inspect", module.to_str().unwrap(), "-o", "json"])));
+}
+
+#[test]
+fn what_no_configmap_holds_is_refused_before_a_cluster_does_so() {
+    let (las, next) = (modules().join("las.wasm"), modules().join("las-next.wasm"));
+    let run = Desk::new(&[]).run(&["configmap", las.to_str().unwrap(), next.to_str().unwrap()]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.err.contains("second package for las.wasm.gz"), "{}", run.err);
+    let none = Desk::new(&[]).run(&["rbac", "las.txt"]);
+    assert!(none.err.contains("packages end in .wasm or .wasm.gz"), "{}", none.err);
 }
