@@ -144,7 +144,7 @@ impl World {
     pub fn named(&self, kind: &str, name: &str) -> Result<ObjectRef, String> {
         let (api_version, namespaced) = self.cluster.kind(kind).ok_or_else(|| {
             let known = self.cluster.kind_names();
-            let hint = operator_core::schema::nearest(kind, known.iter().map(String::as_str));
+            let hint = schema::nearest(kind, known.iter().map(String::as_str));
             format!("there is no kind {kind}{}", hint.map(|hint| format!("; did you mean {hint}?")).unwrap_or_default())
         })?;
         let kind = self

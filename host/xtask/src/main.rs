@@ -6,9 +6,12 @@
 mod apt;
 mod bench;
 mod cargo;
+mod chart;
+mod cluster;
 mod demo;
 mod doctor;
 mod failure;
+mod image;
 mod lint;
 mod modules;
 mod progress;
@@ -80,11 +83,18 @@ enum Command {
     ///   operator   reconcile, simulator, command line
     ///   scenarios  scripts on the embedded cluster with golden transcripts
     ///   api        the operator against a real API server; its programs are built the first time
-    ///   node       pods on a real node (not built yet: skipped, and said so)
+    ///   node       pods on a real node, in namespaces of its own; needs root
     #[command(verbatim_doc_comment)]
     Test(test::Arguments),
     /// Runs the benchmarks, each against its yardstick, in a release build.
     Bench(bench::Arguments),
+    /// A real Kubernetes on this machine that stays: `up`, `down`, `status`, `exec`, `logs`, each with `--ring api|node`.
+    #[command(disable_help_flag = true, disable_help_subcommand = true)]
+    Cluster(cluster::Arguments),
+    /// Writes the operator's container image, without Docker, the same bytes each time.
+    Image(image::Arguments),
+    /// Makes the parts of the Helm chart that come from elsewhere: CRDs, and the rights that the modules need.
+    Chart,
     /// Checks format, lints, documentation, and licences where cargo-deny is installed.
     Lint,
 }
@@ -118,6 +128,9 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Demo { output } => demo::command(&workspace, *output),
         Command::Test(arguments) => test::command(&workspace, arguments),
         Command::Bench(arguments) => bench::command(&workspace, arguments),
+        Command::Cluster(arguments) => cluster::command(&workspace, arguments),
+        Command::Image(arguments) => image::command(&workspace, arguments),
+        Command::Chart => chart::command(&workspace),
         Command::Lint => lint::command(&workspace),
     }
 }

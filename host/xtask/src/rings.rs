@@ -50,11 +50,6 @@ impl Ring {
         }
     }
 
-    /// Whether its tests exist.
-    pub(crate) fn exists(self) -> bool {
-        !matches!(self, Self::Node)
-    }
-
     /// Whether its tests load built modules.
     pub(crate) fn needs_modules(self) -> bool {
         !matches!(self, Self::Pure)
@@ -75,7 +70,7 @@ impl Ring {
             ("host", Some("controller" | "webhook" | "simulator" | "modctl")) => Some(Self::Operator),
             ("host", None) => Some(Self::Pure),
             ("tests", Some("cluster")) => match target {
-                "cluster" | "chart" => Some(Self::Pure),
+                "cluster" => Some(Self::Pure),
                 "node" => Some(Self::Node),
                 _ => Some(Self::Api),
             },
@@ -113,6 +108,7 @@ mod tests {
     fn test_programs_that_start_a_cluster_have_the_ring_of_what_they_start() {
         let of = |target| Ring::of(Path::new("tests/cluster"), target);
         assert_eq!((of("api"), of("webhook")), (Some(Ring::Api), Some(Ring::Api)));
+        assert_eq!(of("chart"), Some(Ring::Api), "Helm is one of the ring's programs");
         assert_eq!((of("node"), of("cluster")), (Some(Ring::Node), Some(Ring::Pure)));
     }
 

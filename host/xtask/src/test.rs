@@ -15,7 +15,9 @@ use serde_json::Value;
 
 use crate::{
     cargo::{self, cargo, last_lines},
+    cluster::{self, Install},
     failure::Failure,
+    image,
     modules::{self, WHOLE},
     progress::{self, Step},
     rings::Ring,
@@ -31,6 +33,8 @@ pub(crate) struct Arguments {
     /// The rings; all of them without a name.
     #[arg(value_enum)]
     rings: Vec<Ring>,
+    #[command(flatten)]
+    install: Install,
 }
 
 /// What a run of tests came to.
@@ -67,13 +71,13 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     let mut rings = if arguments.rings.is_empty() { Ring::ALL.to_vec() } else { arguments.rings.clone() };
     rings.sort_unstable();
     rings.dedup();
-    if rings.iter().any(|ring| ring.exists() && ring.needs_modules()) {
+    if rings.iter().any(|ring| ring.needs_modules()) {
         modules::make(workspace, &modules::Arguments { fixtures: true, check_reproducible: false })?;
     }
-    let programs = if rings.iter().any(|ring| ring.exists()) { programs(workspace)? } else { BTreeMap::new() };
+    let programs = programs(workspace)?;
     let (mut total, mut bad) = (Tally::default(), Vec::new());
     for ring in rings {
-        let tally = run(workspace, ring, programs.get(&ring).map_or(&[], Vec::as_slice))?;
+        let tally = run(workspace, ring, arguments.install, programs.get(&ring).map_or(&[], Vec::as_slice))?;
         if tally.failed > 0 {
             bad.push(ring.name());
         }
@@ -83,15 +87,14 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     if bad.is_empty() { Ok(()) } else { Err(Failure::Bad(format!("failing rings: {}", bad.join(", ")))) }
 }
 
-fn run(workspace: &Workspace, ring: Ring, programs: &[Program]) -> Result<Tally, Failure> {
+fn run(workspace: &Workspace, ring: Ring, install: Install, programs: &[Program]) -> Result<Tally, Failure> {
     progress::result(&format!("{}: {}", ring.name(), ring.about()));
     let started = Instant::now();
     let mut tally = Tally::default();
-    if !ring.exists() {
-        tally.skipped.push("come with the real cluster (not built yet)".to_owned());
-    }
-    let obstacle = if ring.needs_cluster() && !programs.is_empty() { prepare(workspace, ring)? } else { None };
+    let obstacle = if ring.needs_cluster() { cluster::prepare(workspace, ring, install)? } else { None };
     let programs = if obstacle.is_some() { &[] } else { programs };
+    let needs_image = ring == Ring::Node && obstacle.is_none();
+    let image = needs_image.then(|| image::make(workspace)).transpose()?;
     tally.skipped.extend(obstacle);
     for program in programs {
         let name = format!("{} {}", program.folder.display(), program.target);
@@ -101,7 +104,8 @@ fn run(workspace: &Workspace, ring: Ring, programs: &[Program]) -> Result<Tally,
             .current_dir(&folder)
             .env("CARGO_MANIFEST_DIR", &folder)
             .env("CARGO_TARGET_DIR", &workspace.target)
-            .envs(modules::environment(workspace, "debug"));
+            .envs(modules::environment(workspace, "debug"))
+            .envs(image.iter().map(|image| ("SCONE_OPERATOR_IMAGE", image)));
         if ring.needs_cluster() {
             // Each test has a cluster of its own; side by side they starve each other.
             command.arg("--test-threads=1");
@@ -118,17 +122,6 @@ fn run(workspace: &Workspace, ring: Ring, programs: &[Program]) -> Result<Tally,
     }
     progress::result(&format!("{}: {} in {}", ring.name(), tally.line(), progress::seconds(started.elapsed())));
     Ok(tally)
-}
-
-/// Brings the programs of a real cluster; gives why the ring cannot run on this machine, if so.
-fn prepare(workspace: &Workspace, ring: Ring) -> Result<Option<String>, Failure> {
-    let mut command = Command::new(workspace.program("debug", "cluster"));
-    command.args(["prepare", "--ring", ring.name()]).current_dir(&workspace.root);
-    // Progress is shown as it comes; the reason is what it answers.
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.map_err(|error| cargo::start_failure("preparing the cluster", &command, &error))?;
-    let why = String::from_utf8_lossy(&output.stdout).trim().replace('\n', " ");
-    Ok((!output.status.success()).then_some(why))
 }
 
 /// Runs one test program; shows its output only when something failed.

@@ -7,45 +7,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use kube::{Client, Config};
-use serde_json::{Value, json};
+use kube::Client;
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Error, keys::Authority, process::Process, tools};
+use crate::{
+    Error, Identity,
+    keys::Authority,
+    kubeconfig,
+    process::{Process, Sweeper},
+    tools,
+};
 
 /// How long the ring may take to become ready.
 const READY: Duration = Duration::from_secs(90);
 
 /// Every request that changes something, one JSON line each: tests count writes with it.
-const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+pub(crate) const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
     {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]}, {"level": "None"}]}"#;
-
-/// Whoever talks to the API server.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// The user's name, which the audit log shows.
-    pub user: String,
-    /// Its groups; `system:masters` may do everything.
-    pub groups: Vec<String>,
-}
-
-impl Identity {
-    /// Somebody who may do everything.
-    pub fn admin(user: &str) -> Self {
-        Self { user: user.to_owned(), groups: vec!["system:masters".to_owned()] }
-    }
-
-    /// Somebody who may do what roles allow.
-    pub fn user(user: &str) -> Self {
-        Self { user: user.to_owned(), groups: Vec::new() }
-    }
-}
 
 /// A running API server with what belongs to it. Everything goes when this is dropped.
 pub struct ApiRing {
-    // Before the folder: processes end before their files go.
+    // In this order: processes end before their files go.
     processes: Vec<Process>,
+    _sweeper: Sweeper,
     folder: TempDir,
     authority: Authority,
     port: u16,
@@ -59,11 +44,9 @@ impl ApiRing {
     pub async fn start(tell: &mut dyn FnMut(&str)) -> Result<Self, Error> {
         let folder = TempDir::with_prefix("scone-operator-api-")
             .map_err(|source| Error::Io { what: "no temporary folder".to_owned(), source })?;
-        // A library may have chosen already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let [etcd, api] = ports()?;
-        let mut ring =
-            Self { processes: Vec::new(), folder, authority: Authority::new("scone-operator-tests")?, port: api };
+        let (sweeper, authority) = (Sweeper::start(folder.path())?, Authority::new("scone-operator-tests")?);
+        let mut ring = Self { processes: Vec::new(), _sweeper: sweeper, folder, authority, port: api };
         ring.write_keys()?;
         ring.run(&tools::ETCD, etcd_arguments(ring.path(), etcd), tell)?;
         ring.run(&tools::KUBE_APISERVER, ring.api_arguments(etcd), tell)?;
@@ -77,10 +60,7 @@ impl ApiRing {
     /// # Errors
     /// When keys or a client cannot be made.
     pub async fn client(&self, identity: &Identity) -> Result<Client, Error> {
-        let wrong = |error: &dyn std::fmt::Display| Error::Client(error.to_string());
-        let kubeconfig = serde_json::from_value(self.kubeconfig_value(identity)?).map_err(|error| wrong(&error))?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await;
-        Client::try_from(config.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))
+        kubeconfig::client(self.kubeconfig_value(identity)?).await
     }
 
     /// A kubeconfig file of this identity, in the ring's own folder.
@@ -88,15 +68,14 @@ impl ApiRing {
     /// # Errors
     /// When keys cannot be made or the file cannot be written.
     pub fn kubeconfig(&self, identity: &Identity) -> Result<PathBuf, Error> {
-        let path = self.path().join(format!("{}.kubeconfig", identity.user.replace(['/', ':'], "-")));
+        let path = self.path().join(identity.file());
         self.write(&path, &self.kubeconfig_value(identity)?.to_string())?;
         Ok(path)
     }
 
     /// The audit log so far: one event for each request that changed something, or was refused.
     pub fn audit(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.path().join("audit.log")).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        read_audit(self.path())
     }
 
     /// The folder with logs and keys.
@@ -112,8 +91,7 @@ impl ApiRing {
     }
 
     fn write(&self, path: &Path, text: &str) -> Result<(), Error> {
-        fs::write(path, text)
-            .map_err(|source| Error::Io { what: format!("{} cannot be written", path.display()), source })
+        fs::write(path, text).map_err(|source| Error::io(path, source))
     }
 
     fn write_keys(&self) -> Result<(), Error> {
@@ -134,20 +112,7 @@ impl ApiRing {
     }
 
     fn kubeconfig_value(&self, identity: &Identity) -> Result<Value, Error> {
-        let groups: Vec<&str> = identity.groups.iter().map(String::as_str).collect();
-        let pair = self.authority.client(&identity.user, &groups)?;
-        let data = |text: &str| STANDARD.encode(text);
-        Ok(json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "ring",
-            "clusters": [{"name": "ring", "cluster": {
-                "server": format!("https://127.0.0.1:{}", self.port),
-                "certificate-authority-data": data(&self.authority.certificate),
-            }}],
-            "users": [{"name": "user", "user": {
-                "client-certificate-data": data(&pair.certificate), "client-key-data": data(&pair.key),
-            }}],
-            "contexts": [{"name": "ring", "context": {"cluster": "ring", "user": "user"}}],
-        }))
+        kubeconfig::value(&self.authority, &format!("https://127.0.0.1:{}", self.port), identity)
     }
 
     fn api_arguments(&self, etcd: u16) -> Vec<String> {
@@ -190,14 +155,19 @@ impl ApiRing {
         while started.elapsed() < READY {
             poll.tick().await;
             self.processes.iter_mut().try_for_each(Process::check)?;
-            let request = http::Request::get("/readyz").body(Vec::new()).map_err(|e| Error::Client(e.to_string()))?;
-            if client.request_text(request).await.is_ok_and(|text| text == "ok") {
+            if kubeconfig::get(&client, "/readyz").await.is_some_and(|text| text == "ok") {
                 return Ok(());
             }
         }
         let log = self.processes.iter().map(Process::end_of_log).collect::<Vec<_>>().join("\n");
         Err(Error::NotReady { what: "the API server", seconds: READY.as_secs(), log })
     }
+}
+
+/// The events of the audit log in a ring's folder.
+pub(crate) fn read_audit(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join("audit.log")).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 fn etcd_arguments(folder: &Path, port: u16) -> Vec<String> {

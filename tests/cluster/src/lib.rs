@@ -1,16 +1,32 @@
-//! A real Kubernetes on this machine, as ordinary processes: no Docker, no root.
+//! A real Kubernetes on this machine, as ordinary processes, without Docker.
 //!
 //! [`ApiRing`] is etcd, an API server and a controller manager on loopback, with keys and data of its own: enough for custom
 //! resources, server-side apply, webhooks, RBAC, leases, events and finalizers. Nodes are API objects, and pods stay pending
-//! unless a test plays kubelet. Everything ends with the process that made it, also by kill -9.
+//! unless a test plays kubelet. It needs no root.
+//!
+//! [`NodeRing`] has a scheduler, containerd, kubelet and kube-proxy as well, in namespaces of its own: pods run, probes probe, Services
+//! lead to pods, charts can be installed. It needs root; [`obstacle`] says why there can be none on a machine.
+//!
+//! Everything ends with the process that made it, also by kill -9.
 
 mod api;
+mod forward;
+pub mod go;
+mod image;
 mod keys;
+mod kubeconfig;
+mod node;
 mod process;
 mod proxy;
+mod standin;
 pub mod tools;
 
-pub use api::{ApiRing, Identity};
+pub use api::ApiRing;
+pub use forward::Forward;
+pub use image::Image;
+pub use kubeconfig::Identity;
+pub use node::{NodeRing, inside, missing_packages, obstacle};
+pub use process::logging;
 pub use proxy::{Decide, Fate, Proxy};
 
 /// Why there is no cluster. Each text ends with what to do.
@@ -21,13 +37,24 @@ pub enum Error {
     NoHome,
     /// There is no Go.
     #[error(
-        "{tool} has to be built, and there is no Go; install it (https://go.dev/dl, 1.24 or newer), or set KUBEBUILDER_ASSETS to a \
-         folder with etcd and kube-apiserver"
+        "{tool} has to be built, and there is no Go ({why}); install 1.26 or newer (https://go.dev/dl), or set KUBEBUILDER_ASSETS to \
+         a folder with etcd and kube-apiserver"
     )]
     NoGo {
         /// What has to be built.
         tool: &'static str,
+        /// Why none was brought.
+        why: String,
     },
+    /// This machine cannot have a node.
+    #[error("{why}")]
+    Obstacle {
+        /// Why, and what to do.
+        why: String,
+    },
+    /// containerd does not take an image.
+    #[error("the node does not take the image: {0}")]
+    Image(String),
     /// A program does not build.
     #[error("{tool} does not build:\n{said}")]
     NotBuilt {
@@ -71,4 +98,11 @@ pub enum Error {
     /// No client can be made.
     #[error("there is no client: {0}")]
     Client(String),
+}
+
+impl Error {
+    /// A file or folder that cannot be used.
+    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io { what: format!("{} cannot be used", path.display()), source }
+    }
 }

@@ -1,7 +1,9 @@
 //! Programs that end with this process, whatever becomes of it.
 
 use std::{
+    ffi::OsStr,
     fs::File,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -26,6 +28,18 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a program that logs into a file in `folder`.
     pub(crate) fn start(name: &str, program: &Path, arguments: &[String], folder: &Path) -> Result<Self, Error> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        Self::start_with_path(name, program, arguments, folder, &path)
+    }
+
+    /// The same, with a `PATH` of its own.
+    pub(crate) fn start_with_path(
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        folder: &Path,
+        path: &OsStr,
+    ) -> Result<Self, Error> {
         let log = folder.join(format!("{name}.log"));
         let broken = |source| Error::Io { what: format!("{name} cannot be started"), source };
         let out = File::create(&log).map_err(broken)?;
@@ -33,6 +47,7 @@ impl Process {
             .args(["-c", UNTIL_PARENT_ENDS, "sh"])
             .arg(program)
             .args(arguments)
+            .env("PATH", path)
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(out.try_clone().map_err(broken)?)
@@ -52,10 +67,53 @@ impl Process {
 
     /// The last lines that it logged.
     pub(crate) fn end_of_log(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n")
+        format!("{}:\n{}", self.name, end_of_file(&self.log))
     }
+}
+
+/// Removes a folder when this process has died, also by kill -9. It tries again while dying programs still write.
+const SWEEP: &str = r#"cat >/dev/null
+for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$0" 2>/dev/null && exit 0; sleep 0.2; done"#;
+
+/// Sees to it that a folder goes with this process, whatever becomes of it.
+#[derive(Debug)]
+pub(crate) struct Sweeper(Child);
+
+impl Sweeper {
+    /// For this folder.
+    pub(crate) fn start(folder: &Path) -> Result<Self, Error> {
+        let broken = |source| Error::Io { what: format!("nobody can watch over {}", folder.display()), source };
+        let mut command = Command::new("sh");
+        // An interrupt from the keyboard ends the harness; this has to clean up after it.
+        command.args(["-c", SWEEP]).arg(folder).current_dir("/").process_group(0);
+        let quiet = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        quiet.spawn().map(Self).map_err(broken)
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        drop(self.0.wait());
+    }
+}
+
+/// The last lines of a text file.
+pub(crate) fn end_of_file(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n")
+}
+
+/// Which programs log into a folder, sorted.
+pub fn logging(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    // The audit log is of requests, not of a program, and long.
+    let mut names: Vec<String> =
+        names.filter_map(|name| name.strip_suffix(".log").map(str::to_owned)).filter(|name| name != "audit").collect();
+    names.sort();
+    names
 }
 
 impl Drop for Process {

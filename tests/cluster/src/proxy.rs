@@ -32,6 +32,8 @@ pub enum Fate {
     Swallow,
     /// The server does it, and there is no answer.
     Mute,
+    /// The server is not asked; the answer is a watch that tells at once that it is too old, as API servers do.
+    Expire,
 }
 
 /// Decides about a request: its method, and its path with the query.
@@ -40,16 +42,24 @@ pub type Decide = Arc<dyn Fn(&str, &str) -> Fate + Send + Sync>;
 /// A running proxy. It ends when this is dropped.
 pub struct Proxy {
     address: SocketAddr,
-    silent: watch::Sender<bool>,
+    hole: watch::Sender<Hole>,
     cuts: watch::Sender<u64>,
     task: JoinHandle<()>,
+}
+
+/// What swallows everything at times.
+#[derive(Clone, Copy, Default)]
+struct Hole {
+    open: bool,
+    /// How often it has been open.
+    times: u64,
 }
 
 #[derive(Clone)]
 struct Shared {
     client: Client,
     decide: Decide,
-    silent: watch::Receiver<bool>,
+    hole: watch::Receiver<Hole>,
     cuts: watch::Receiver<u64>,
 }
 
@@ -62,11 +72,11 @@ impl Proxy {
         let none = |source| Error::Io { what: "there is no free port".to_owned(), source };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(none)?;
         let address = listener.local_addr().map_err(none)?;
-        let ((silent, silence), (cuts, cut)) = (watch::channel(false), watch::channel(0));
-        let shared = Shared { client, decide, silent: silence, cuts: cut };
+        let ((hole, holes), (cuts, cut)) = (watch::channel(Hole::default()), watch::channel(0));
+        let shared = Shared { client, decide, hole: holes, cuts: cut };
         let router = Router::new().fallback(forward).with_state(shared);
         let task = tokio::spawn(async move { drop(axum::serve(listener, router).await) });
-        Ok(Self { address, silent, cuts, task })
+        Ok(Self { address, hole, cuts, task })
     }
 
     /// A kubeconfig whose server is this proxy.
@@ -79,9 +89,10 @@ impl Proxy {
         })
     }
 
-    /// While silent, connections stay open and nothing comes through them.
+    /// While silent, connections stay open and nothing comes through them. What was under way, or was asked meanwhile, never gets an
+    /// answer, as behind a router that has forgotten its connections.
     pub fn silence(&self, silent: bool) {
-        self.silent.send_replace(silent);
+        self.hole.send_modify(|hole| *hole = Hole { open: silent, times: hole.times + u64::from(silent) });
     }
 
     /// Ends every answer that is still coming, such as those of watches.
@@ -96,26 +107,33 @@ impl Drop for Proxy {
     }
 }
 
-async fn audible(silent: &mut watch::Receiver<bool>) {
-    // An error means that the proxy is gone, and this task with it.
-    drop(silent.wait_for(|silent| !*silent).await);
+impl Shared {
+    /// Never comes back when something was swallowed since the hole was seen last.
+    async fn heard(&self, seen: Hole) {
+        let now = *self.hole.borrow();
+        if now.open || now.times != seen.times {
+            std::future::pending().await
+        }
+    }
 }
 
-async fn forward(State(mut shared): State<Shared>, request: Request) -> Response {
-    audible(&mut shared.silent).await;
+async fn forward(State(shared): State<Shared>, request: Request) -> Response {
+    let seen = *shared.hole.borrow();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let fate = (shared.decide)(request.method().as_str(), &path);
+    let fate = if seen.open { Fate::Swallow } else { (shared.decide)(request.method().as_str(), &path) };
     match fate {
         Fate::Pass | Fate::Mute => {}
         Fate::Delay(time) => tokio::time::sleep(time).await,
         Fate::Refuse(code) => return refuse(code),
+        Fate::Expire => return expire(),
         Fate::Swallow => return std::future::pending().await,
     }
-    let answer = pass_on(&mut shared, request, &path).await;
+    let answer = pass_on(&shared, seen, request, &path).await;
+    shared.heard(seen).await;
     if fate == Fate::Mute { std::future::pending().await } else { answer }
 }
 
-async fn pass_on(shared: &mut Shared, request: Request, path: &str) -> Response {
+async fn pass_on(shared: &Shared, seen: Hole, request: Request, path: &str) -> Response {
     let (head, body) = request.into_parts();
     let mut forwarded = http::Request::builder().method(head.method).uri(path);
     for name in [http::header::CONTENT_TYPE, http::header::ACCEPT] {
@@ -126,18 +144,20 @@ async fn pass_on(shared: &mut Shared, request: Request, path: &str) -> Response 
     let Ok(body) = axum::body::to_bytes(body, LIMIT).await else { return refuse(413) };
     let Ok(forwarded) = forwarded.body(kube::client::Body::from(body.to_vec())) else { return refuse(400) };
     let Ok(response) = shared.client.send(forwarded).await else { return refuse(502) };
-    audible(&mut shared.silent).await;
     let (head, body) = response.into_parts();
-    let (silent, mut cuts) = (shared.silent.clone(), shared.cuts.clone());
+    let (shared, mut cuts) = (shared.clone(), shared.cuts.clone());
     cuts.mark_unchanged();
     let cut = Box::pin(async move { drop(cuts.changed().await) });
+    let at_end = shared.clone();
+    let end = futures::stream::once(async move { at_end.heard(seen).await }).filter_map(|()| std::future::ready(None));
     let chunks = http_body_util::BodyStream::new(body).take_until(cut).filter_map(move |frame| {
-        let mut silent = silent.clone();
+        let shared = shared.clone();
         async move {
-            audible(&mut silent).await;
+            shared.heard(seen).await;
             frame.map(|frame| frame.into_data().ok()).transpose()
         }
     });
+    let chunks = chunks.chain(end);
     let mut answer = Response::new(Body::from_stream(chunks));
     *answer.status_mut() = head.status;
     if let Some(value) = head.headers.get(http::header::CONTENT_TYPE) {
@@ -152,4 +172,10 @@ fn refuse(code: u16) -> Response {
         "reason": reason, "message": "refused by a test"});
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (code, [(http::header::CONTENT_TYPE, "application/json")], status.to_string()).into_response()
+}
+
+fn expire() -> Response {
+    let event = json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "code": 410, "reason": "Expired", "message": "too old resource version: 1 (2)"}});
+    ([(http::header::CONTENT_TYPE, "application/json")], format!("{event}\n")).into_response()
 }

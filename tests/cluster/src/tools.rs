@@ -3,10 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    time::{Duration, Instant},
 };
 
-use crate::Error;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, go};
 
 /// A program of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,9 @@ pub struct Tool {
 }
 
 const KUBERNETES: &str = "v1.34.4";
+/// Without these, programs and clients see a version of zero.
+const FLAGS: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4 -X k8s.io/component-base/version.gitMajor=1 -X \
+                     k8s.io/component-base/version.gitMinor=34";
 
 /// The API server's store.
 pub const ETCD: Tool = Tool { name: "etcd", module: "etcd", package: "go.etcd.io/etcd/server/v3", version: "v3.6.16" };
@@ -29,65 +36,145 @@ pub const KUBE_APISERVER: Tool = kubernetes("kube-apiserver", "k8s.io/kubernetes
 /// Garbage collection, namespaces, service accounts, workloads.
 pub const KUBE_CONTROLLER_MANAGER: Tool =
     kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
+/// Gives pods their node.
+pub const KUBE_SCHEDULER: Tool = kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler");
+/// Services.
+pub const KUBE_PROXY: Tool = kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy");
+/// Runs pods.
+pub const KUBELET: Tool = kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
 /// The command line.
 pub const KUBECTL: Tool = kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl");
+/// Installs charts.
+pub const HELM: Tool = Tool { name: "helm", module: "helm", package: "helm.sh/helm/v4/cmd/helm", version: "v4.3.1" };
+/// Our own: waits and reaps.
+pub const PAUSE: Tool = own("pause");
+/// Our own: gives images to containerd.
+pub const REGISTRY: Tool = own("registry");
+/// Our own: stands in for SCONE's images.
+pub const STANDIN: Tool = own("standin");
 
-/// What the api ring needs.
-pub const API_RING: [Tool; 3] = [ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER];
+/// What the api ring needs, and what tests in it use.
+pub const API_RING: [Tool; 4] = [ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, HELM];
+/// What the node ring needs, and what tests on it use.
+pub const NODE_RING: [Tool; 11] = [
+    ETCD,
+    KUBE_APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_SCHEDULER,
+    KUBE_PROXY,
+    KUBELET,
+    KUBECTL,
+    HELM,
+    PAUSE,
+    REGISTRY,
+    STANDIN,
+];
 
 const fn kubernetes(name: &'static str, package: &'static str) -> Tool {
     Tool { name, module: "kubernetes", package, version: KUBERNETES }
 }
 
-impl Tool {
-    /// Where the program is, or none when it has to be built first.
-    pub fn find(&self) -> Option<PathBuf> {
-        let given = std::env::var_os("KUBEBUILDER_ASSETS").map(|folder| PathBuf::from(folder).join(self.name));
-        given.into_iter().chain(self.place().ok()).find(|path| path.is_file())
-    }
+const fn own(name: &'static str) -> Tool {
+    Tool { name, module: name, package: ".", version: "own" }
+}
 
-    /// Where the program is; builds it when it is nowhere. `tell` hears what takes a while.
+impl Tool {
+    /// Where the program is; builds it when it is nowhere, or was built from something else. `tell` hears what takes a while.
     ///
     /// # Errors
     /// When there is no Go, or the build fails.
     pub fn ensure(&self, tell: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
-        if let Some(found) = self.find() {
-            return Ok(found);
+        let given = std::env::var_os("KUBEBUILDER_ASSETS").map(|folder| PathBuf::from(folder).join(self.name));
+        if let Some(given) = given.filter(|path| path.is_file()) {
+            return Ok(given);
         }
         let place = self.place()?;
-        let folder = place.parent().unwrap_or(Path::new(".")).to_owned();
+        let origin = place.with_file_name(format!(".{}.origin", self.name));
+        let go = match go::find(tell) {
+            Ok(go) => go,
+            // What was built elsewhere and brought here is good enough.
+            Err(_) if place.is_file() => return Ok(place),
+            Err(why) => return Err(Error::NoGo { tool: self.name, why }),
+        };
+        let wanted = self.origin(&go)?;
+        let built = fs::read_to_string(&origin).unwrap_or_default();
+        if built != wanted || !place.is_file() {
+            let started = Instant::now();
+            self.build(&go, &place, tell)?;
+            let broken = |source| Error::Io { what: format!("{} cannot be written", origin.display()), source };
+            fs::write(&origin, wanted).map_err(broken)?;
+            tell(&format!("built {} {} in {} s", self.name, self.version, started.elapsed().as_secs()));
+        }
+        Ok(place)
+    }
+
+    fn build(&self, go: &go::Go, place: &Path, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        let folder = place.parent().unwrap_or(Path::new("."));
         let broken = |source| Error::Io { what: format!("{} cannot be used", folder.display()), source };
-        fs::create_dir_all(&folder).map_err(broken)?;
+        fs::create_dir_all(folder).map_err(broken)?;
         tell(&format!("building {} {} from source (minutes, the first time)", self.name, self.version));
         let unfinished = folder.join(format!(".{}.{}", self.name, std::process::id()));
-        let flags = format!(
-            "-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES} -X k8s.io/component-base/version.gitMajor=1 \
-             -X k8s.io/component-base/version.gitMinor=34"
-        );
-        let output = Command::new("go")
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(self.module))
-            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o"])
+        let mut command = Command::new(&go.program);
+        command
+            .current_dir(self.sources())
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", FLAGS, "-o"])
             .arg(&unfinished)
             .arg(self.package)
             .env("CGO_ENABLED", "0")
             .env("GOFLAGS", "-mod=readonly")
-            .output()
-            .map_err(|_| Error::NoGo { tool: self.name })?;
+            .stdin(Stdio::null());
+        let (send, ended) = mpsc::channel();
+        std::thread::spawn(move || send.send(command.output()));
+        let started = Instant::now();
+        let output = loop {
+            match ended.recv_timeout(Duration::from_secs(30)) {
+                Ok(output) => break output.map_err(broken)?,
+                Err(RecvTimeoutError::Timeout) => {
+                    tell(&format!("still building {} ({} s)", self.name, started.elapsed().as_secs()));
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(broken(std::io::ErrorKind::BrokenPipe.into())),
+            }
+        };
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(Error::NotBuilt { tool: self.name, said });
         }
         // Complete before it has its name: an interrupted build leaves nothing that looks like a program.
-        fs::rename(&unfinished, &place).map_err(broken)?;
-        Ok(place)
+        fs::rename(&unfinished, place).map_err(broken)
+    }
+
+    fn sources(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(self.module)
+    }
+
+    /// What a build of it is made from: Go, flags, and all files of its module.
+    fn origin(&self, go: &go::Go) -> Result<String, Error> {
+        let folder = self.sources();
+        let broken = |source| Error::Io { what: format!("{} cannot be read", folder.display()), source };
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(&folder).map_err(broken)?.filter_map(Result::ok).map(|entry| entry.path()).collect();
+        files.sort();
+        let mut digest = Sha256::new();
+        for path in files {
+            digest.update(fs::read(path).map_err(broken)?);
+        }
+        let digest = hex::encode(digest.finalize());
+        Ok(format!("{}\n{} {}\n{FLAGS}\n{digest}\n", go.version, self.package, self.version))
     }
 
     fn place(&self) -> Result<PathBuf, Error> {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let cache = set("SCONE_OPERATOR_CACHE")
-            .or_else(|| Some(set("XDG_CACHE_HOME")?.join("scone-operator")))
-            .or_else(|| Some(set("HOME")?.join(".cache/scone-operator")))
-            .ok_or(Error::NoHome)?;
-        Ok(cache.join("tools").join(format!("{}-{}", self.module, self.version)).join(self.name))
+        Ok(cache()?.join("tools").join(format!("{}-{}", self.module, self.version)).join(self.name))
     }
+}
+
+/// What outlives a checkout.
+///
+/// # Errors
+/// When no variable says where.
+pub fn cache() -> Result<PathBuf, Error> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("SCONE_OPERATOR_CACHE")
+        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("scone-operator")))
+        .or_else(|| Some(set("HOME")?.join(".cache/scone-operator")))
+        .ok_or(Error::NoHome)
 }

@@ -1,0 +1,167 @@
+//! `cargo xtask image`: the operator as a container image, written without Docker, the same bytes each time.
+//!
+//! Three layers, from what changes seldom to what changes often: what programs run on, the programs, the modules. No shell, no
+//! package manager, nothing that may be written to.
+
+mod oci;
+mod rootfs;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde_json::json;
+
+use crate::{
+    Format, cargo,
+    failure::Failure,
+    image::oci::{Image, Layer},
+    modules, progress,
+    toolchain::Toolchain,
+    workspace::Workspace,
+};
+
+/// What the image is called when nobody says: where the chart looks for it.
+const NAME: &str = concat!("registry.scontain.com/scone.cloud/k8soperators:", env!("CARGO_PKG_VERSION"));
+
+/// What to write.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Where the image goes: an OCI layout as a tar file, for `ctr --namespace k8s.io images import FILE`, `podman load` and
+    /// `docker load`.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The image's full name.
+    #[arg(long, default_value = NAME, value_name = "REFERENCE")]
+    name: String,
+    /// Text for people, or one JSON line.
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Takes programs and modules as they were built last.
+    #[arg(long)]
+    no_build: bool,
+    /// Builds modules in a second folder and writes the image twice; fails when a byte differs.
+    #[arg(long)]
+    check_reproducible: bool,
+}
+
+/// Builds what goes in, writes the image, and says what it is.
+pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
+    let output = arguments.output.clone().unwrap_or_else(|| place(workspace));
+    let (image, size) = write(workspace, arguments, &output)?;
+    match arguments.format {
+        Format::Text => tell(&image, &output, size),
+        Format::Json => progress::result(
+            &json!({"image": image.name, "digest": image.digest(), "file": output, "size": size,
+                "layers": image.sizes().map(|(name, size)| json!({"name": name, "size": size})).collect::<Vec<_>>()})
+            .to_string(),
+        ),
+    }
+    Ok(())
+}
+
+/// The image under its own name, for tests; where it is.
+pub(crate) fn make(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let (output, format) = (place(workspace), Format::Text);
+    let arguments =
+        Arguments { output: None, name: NAME.to_owned(), format, no_build: false, check_reproducible: false };
+    write(workspace, &arguments, &output)?;
+    Ok(output)
+}
+
+fn place(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("image/scone-operator.tar")
+}
+
+fn write(workspace: &Workspace, arguments: &Arguments, output: &Path) -> Result<(Image, usize), Failure> {
+    let check_reproducible = arguments.check_reproducible;
+    if !arguments.no_build {
+        modules::make(workspace, &modules::Arguments { check_reproducible, ..modules::Arguments::default() })?;
+        build(workspace)?;
+    }
+    let step = progress::Step::start("writing the image");
+    let time = time(env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
+    let image = Image::new(&arguments.name, labels(), layers(workspace)?, time)?;
+    let archive = image.archive()?;
+    if check_reproducible && Image::new(&arguments.name, labels(), layers(workspace)?, time)?.archive()? != archive {
+        return Err(Failure::Bad("not reproducible: writing the image twice gave different bytes".to_owned()));
+    }
+    if let Some(folder) = output.parent() {
+        fs::create_dir_all(folder).map_err(|error| Failure::file("create", folder, &error))?;
+    }
+    fs::write(output, &archive).map_err(|error| Failure::file("write", output, &error))?;
+    step.done();
+    Ok((image, archive.len()))
+}
+
+fn tell(image: &Image, output: &Path, size: usize) {
+    progress::result(&format!("{} {}", image.name, image.digest()));
+    for (name, size) in image.sizes() {
+        progress::result(&format!("  {name}: {} KiB", size.div_ceil(1024)));
+    }
+    progress::result(&format!("{}: {} KiB", output.display(), size.div_ceil(1024)));
+}
+
+/// The two programs, each by a command of its own: cargo would unite their features, and the compiler would become part of the
+/// program that is connected to the cluster.
+fn build(workspace: &Workspace) -> Result<(), Failure> {
+    let compiler = ["-p", "operator-engine", "--features", "compiler", "--bin", "operator-compiler"];
+    let host = ["-p", "scone-operator", "--bin", "scone-operator"];
+    for package in [&compiler[..], &host] {
+        let arguments = [&["build", "--release", "--locked"], package].concat();
+        cargo::build(workspace, "building the programs with all optimisations (minutes, the first time)", &arguments)?;
+    }
+    Ok(())
+}
+
+fn layers(workspace: &Workspace) -> Result<Vec<Layer>, Failure> {
+    let toolchain = Toolchain::find(workspace)?;
+    let programs = ["scone-operator", "operator-compiler"].map(|name| workspace.program("release", name));
+    let [base, own] = rootfs::programs(&toolchain, &workspace.target, &programs, &workspace.root.join("LICENSE"))?;
+    let names: Vec<_> = workspace.guests()?.iter().filter_map(|path| path.file_name().map(ToOwned::to_owned)).collect();
+    let modules = rootfs::modules(&workspace.modules(), &names)?;
+    Ok(vec![base, own, modules])
+}
+
+fn labels() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("org.opencontainers.image.title", "scone-operator"),
+        ("org.opencontainers.image.description", "Kubernetes operator host that runs sandboxed WebAssembly modules"),
+        ("org.opencontainers.image.version", env!("CARGO_PKG_VERSION")),
+        ("org.opencontainers.image.licenses", "Apache-2.0"),
+    ]
+}
+
+/// The time of everything in the image, in Unix seconds: 0, or what reproducible builds agree on.
+fn time(epoch: Option<&str>) -> Result<u64, Failure> {
+    epoch.filter(|text| !text.is_empty()).map_or(Ok(0), |text| {
+        text.parse().map_err(|_| {
+            Failure::Bad(format!(
+                "SOURCE_DATE_EPOCH={text} is no number of seconds since 1970; unset it, or correct it"
+            ))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_none_is_named() {
+        assert_eq!(time(None).unwrap(), 0);
+        assert_eq!(time(Some("1700000000")).unwrap(), 1_700_000_000);
+        assert!(time(Some("yesterday")).unwrap_err().to_string().contains("SOURCE_DATE_EPOCH=yesterday"));
+    }
+
+    #[test]
+    fn the_image_is_called_as_the_chart_looks_for_it() {
+        let chart = fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart/scone-operator/Chart.yaml"),
+        );
+        let version = format!("version: {}", env!("CARGO_PKG_VERSION"));
+        assert!(chart.unwrap().contains(&version), "Chart.yaml has another version than the workspace");
+    }
+}

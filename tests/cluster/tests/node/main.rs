@@ -1,0 +1,178 @@
+//! Ring node: the operator as people install it, with pods that run.
+#![cfg(test)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests, and helpers of tests"
+)]
+
+mod site;
+
+use serde_json::{Value, json};
+use site::{LAS, Load, NAMESPACE, Site, soon};
+
+const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/scone-system/deployments";
+const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// The webhook configurations that are the operator's.
+async fn webhooks(site: &Site) -> Vec<Value> {
+    let mut found = Vec::new();
+    for kind in ["mutating", "validating"] {
+        let all = site.items(&format!("{ADMISSION}/{kind}webhookconfigurations")).await;
+        found.extend(all.into_iter().filter(|one| one["metadata"]["name"].as_str().unwrap().starts_with("scone-")));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chart_brings_an_operator_without_privileges_and_without_missing_rights() {
+    let site = Site::start().await;
+    let took = site.install(&["--set", "imagePullPolicy=IfNotPresent"]);
+    eprintln!("helm install --wait took {:.1} s with the image present", took.as_secs_f64());
+    let pod = site.operators().await.remove(0);
+    let container = &pod["spec"]["containers"][0];
+    assert_eq!((&pod["spec"]["containers"][1], &container["name"]), (&Value::Null, &json!("manager")));
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(container["securityContext"]["capabilities"], json!({"drop": ["ALL"]}));
+    assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], true);
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let log = site.kubectl(&["logs", "--namespace", NAMESPACE, name]);
+    assert!(log.lines().any(|line| line.contains(r#""message":"serves""#)), "{log}");
+    assert!(!log.contains("a right is missing") && !log.contains("forbidden"), "{log}");
+    let registered =
+        soon("both configurations", || async { Some(webhooks(&site).await).filter(|found| found.len() == 2) }).await;
+    for webhook in registered.iter().flat_map(|one| one["webhooks"].as_array().unwrap()) {
+        assert!(webhook["clientConfig"]["caBundle"].as_str().is_some_and(|bundle| !bundle.is_empty()), "{webhook}");
+    }
+    let enforced = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    site.merge(&format!("/api/v1/namespaces/{NAMESPACE}"), &enforced).await.unwrap();
+    site.kubectl(&["rollout", "restart", "deployment/scone-controller-manager", "--namespace", NAMESPACE]);
+    let words =
+        ["rollout", "status", "deployment/scone-controller-manager", "--namespace", NAMESPACE, "--timeout=120s"];
+    site.kubectl(&words);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_plug_in_and_las_run_answer_their_probes_and_label_the_node() {
+    let site = Site::start().await;
+    site.install(&[]);
+    site.with_services().await;
+    let plugin = soon("a healthy SGX plug-in", || site.healthy("sgxplugins", "sgxplugin")).await;
+    assert_eq!(plugin["status"]["servingReplicas"], 1, "{plugin:#}");
+    let labels = site.labels().await;
+    for label in ["sgx.intel.com/capable", "las.scontain.com/capable", "las.scontain.com/ok"] {
+        assert_eq!(labels[label], "true", "{label} in {labels}");
+    }
+    let pods =
+        site.items(&format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app.kubernetes.io/name%3Dlas")).await;
+    let ready = pods[0]["status"]["containerStatuses"].as_array().unwrap().iter().all(|one| one["ready"] == true);
+    assert!(pods.len() == 1 && ready, "{pods:#?}");
+    let las = site.get(&format!("{LAS}/las")).await.unwrap();
+    assert!(las["status"].to_string().contains("57414e44"), "the stand-in's key, from its log: {las:#}");
+    let table = site.kubectl(&["get", "las,sgxplugin"]);
+    assert!(table.contains("HEALTHY"), "{table}");
+
+    site.kubectl(&["delete", "las", "las", "--timeout=60s"]);
+    site.kubectl(&["delete", "sgxplugin", "sgxplugin", "--timeout=60s"]);
+    let left = site.labels().await;
+    let ours = ["sgx.intel.com/capable", "las.scontain.com/capable", "las.scontain.com/ok"];
+    assert!(ours.iter().all(|label| left.get(label).is_none()), "{left}");
+    soon("no pod of theirs", || async {
+        let pods = site.items(&format!("/api/v1/namespaces/{NAMESPACE}/pods")).await;
+        pods.iter().all(|pod| pod["metadata"]["labels"]["control-plane"] == "controller-manager").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_is_swapped_by_kubectl_apply_while_edits_go_on() {
+    let site = Site::start().await;
+    site.install(&[]);
+    site.with_services().await;
+    let load = Load::start(&site, 2);
+    load.goes_on(20).await;
+    site.apply_module("las-next", "scone-modules");
+    let mut edits = 0;
+    let about = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/las-about");
+    // Each edit has to reach the pods' template, by whichever version serves at the time.
+    while site.get(&about).await.is_none() {
+        edits += 1;
+        assert!(edits < 1_000, "the new version did not come");
+        let annotations = json!({"spec": {"podAnnotations": {"edit": edits.to_string()}}});
+        site.merge(&format!("{LAS}/las"), &annotations).await.unwrap();
+        soon("the edit's effect", || async {
+            let set = site.get(&format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/las")).await?;
+            let seen = &set["spec"]["template"]["metadata"]["annotations"]["edit"];
+            (*seen == edits.to_string()).then_some(())
+        })
+        .await;
+    }
+    let sent = load.end().await;
+    assert!(edits > 0 && sent > 20, "{edits} edits, {sent} requests");
+    let version = site.get(&about).await.unwrap()["data"]["version"].clone();
+    assert_eq!(version, "0.2.0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_update_under_admission_load_fails_no_request() {
+    let site = Site::start().await;
+    site.install(&["--set", "replicas=2"]);
+    let load = Load::start(&site, 4);
+    load.goes_on(100).await;
+    let deployment = "deployment/scone-controller-manager";
+    for round in ["one", "two"] {
+        site.kubectl(&["rollout", "restart", deployment, "--namespace", NAMESPACE]);
+        site.kubectl(&["rollout", "status", deployment, "--namespace", NAMESPACE, "--timeout=180s"]);
+        // The pods before leave only after they have drained.
+        soon(&format!("the end of round {round}"), || async { (site.operators().await.len() == 2).then_some(()) })
+            .await;
+    }
+    // A drain of the node's pods, one after the other.
+    for pod in site.operators().await {
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        site.kubectl(&["delete", "pod", name, "--namespace", NAMESPACE]);
+        soon("a replica in its place", || async {
+            let deployment = site.get(&format!("{DEPLOYMENTS}/scone-controller-manager")).await?;
+            (deployment["status"]["readyReplicas"] == 2 && site.operators().await.len() == 2).then_some(())
+        })
+        .await;
+    }
+    load.goes_on(100).await;
+    let sent = load.end().await;
+    eprintln!("{sent} requests, none failed");
+    assert!(sent > 300, "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uninstalling_leaves_nothing_but_what_users_made() {
+    let site = Site::start().await;
+    site.install(&[]);
+    site.with_services().await;
+    soon("both configurations", || async { (webhooks(&site).await.len() == 2).then_some(()) }).await;
+    site.helm(&["uninstall", "scone-operator", "--namespace", NAMESPACE, "--wait", "--timeout", "120s"]);
+
+    assert_eq!(webhooks(&site).await, Vec::<Value>::new());
+    let crds = site.items(CRDS).await;
+    assert_eq!(crds.len(), 2, "CRDs stay, and with them what users made");
+    assert!(crds.iter().all(|crd| crd["spec"]["conversion"]["strategy"] == "None"), "{crds:#?}");
+    assert!(site.get(&format!("{LAS}/las")).await.is_some());
+    for kind in ["clusterroles", "clusterrolebindings"] {
+        let all = site.items(&format!("/apis/rbac.authorization.k8s.io/v1/{kind}")).await;
+        let ours = all.iter().filter(|one| one["metadata"]["name"].as_str().unwrap().starts_with("scone-"));
+        assert_eq!(ours.count(), 0, "{kind}");
+    }
+    let leases = site.items(&format!("/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases")).await;
+    assert_eq!(leases, Vec::<Value>::new());
+    let secrets = site.items(&format!("/api/v1/namespaces/{NAMESPACE}/secrets")).await;
+    let names: Vec<_> = secrets.iter().map(|secret| secret["metadata"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["las-dcap"], "the LAS is still there, and so is its key");
+
+    site.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=60s"]);
+    // Installed again, it finds what users made, and what they delete goes.
+    site.install(&[]);
+    soon("a LAS that works again", || site.healthy("las", "las")).await;
+    site.kubectl(&["delete", "las,sgxplugin", "--all", "--timeout=60s"]);
+}

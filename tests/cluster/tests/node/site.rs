@@ -1,0 +1,199 @@
+//! A cluster with a node, and what people do with it: they install a chart and type `kubectl`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use cluster::{Identity, NodeRing, tools};
+use kube::Client;
+use serde_json::{Value, json};
+
+/// How long anything may take.
+const SOON: Duration = Duration::from_secs(120);
+/// The operator's namespace.
+pub(crate) const NAMESPACE: &str = "scone-system";
+/// The tag of the images in the manifests.
+const STAND_INS: &str = "6.0.6";
+const BASE: &str = "/apis/base.scone.cloud/v1beta1";
+/// The resource of LAS.
+pub(crate) const LAS: &str = "/apis/base.scone.cloud/v1beta1/las";
+
+/// Asks again and again until there is an answer.
+pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let started = Instant::now();
+    let mut poll = tokio::time::interval(Duration::from_millis(100));
+    while started.elapsed() < SOON {
+        poll.tick().await;
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+    }
+    panic!("{what} did not come within {} s", SOON.as_secs());
+}
+
+fn variable(name: &str) -> PathBuf {
+    let path = std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
+    path.unwrap_or_else(|| panic!("{name} names nothing that exists; run the tests with `cargo xtask test node`"))
+}
+
+/// A file of this repository.
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// A ring with the operator's image and the stand-ins for SCONE's.
+pub(crate) struct Site {
+    ring: NodeRing,
+    admin: Client,
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        let ring = NodeRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
+        ring.import_tar(&variable("SCONE_OPERATOR_IMAGE")).await.unwrap();
+        ring.import_stand_ins(STAND_INS).await.unwrap();
+        let admin = ring.client(&Identity::admin("tester")).await.unwrap();
+        Self { ring, admin }
+    }
+
+    /// `helm install --wait`, as the README says, with more words.
+    pub(crate) fn install(&self, more: &[&str]) -> Duration {
+        let started = Instant::now();
+        let chart = file("deploy/chart/scone-operator").display().to_string();
+        let words = ["install", "scone-operator", &chart, "--namespace", NAMESPACE, "--create-namespace", "--wait"];
+        self.helm(&[&words[..], &["--timeout", "120s"], more].concat());
+        started.elapsed()
+    }
+
+    pub(crate) fn helm(&self, words: &[&str]) -> String {
+        succeed(self.ring.outside(&tools::HELM).unwrap().args(words))
+    }
+
+    pub(crate) fn kubectl(&self, words: &[&str]) -> String {
+        succeed(self.ring.outside(&tools::KUBECTL).unwrap().args(words))
+    }
+
+    /// `kubectl apply -f` with one of the manifests that the scenarios use.
+    pub(crate) fn apply(&self, manifest: &str) {
+        let path = file("tests/scenarios/manifests").join(manifest).display().to_string();
+        self.kubectl(&["apply", "--server-side", "-f", &path]);
+    }
+
+    /// `modctl configmap MODULE | kubectl apply --server-side -f -`.
+    pub(crate) fn apply_module(&self, module: &str, name: &str) {
+        let package = variable("SCONE_OPERATOR_MODULES").join(format!("{module}.wasm"));
+        let mut modctl = Command::new(variable("SCONE_OPERATOR_MODCTL"));
+        modctl.arg("configmap").arg(package).args(["--name", name, "--namespace", NAMESPACE]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("configmap.yaml");
+        std::fs::write(&path, succeed(&mut modctl)).unwrap();
+        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", path.to_str().unwrap()]);
+    }
+
+    /// What the API server has at a path.
+    pub(crate) async fn get(&self, path: &str) -> Option<Value> {
+        self.admin.request(http::Request::get(path).body(Vec::new()).unwrap()).await.ok()
+    }
+
+    /// The items of a list.
+    pub(crate) async fn items(&self, path: &str) -> Vec<Value> {
+        self.get(path).await.map(|list| list["items"].as_array().unwrap().clone()).unwrap_or_default()
+    }
+
+    /// A change of one object, as an administrator.
+    pub(crate) async fn merge(&self, path: &str, change: &Value) -> Result<Value, kube::Error> {
+        let request = http::Request::patch(path).header("content-type", "application/merge-patch+json");
+        self.admin.request(request.body(change.to_string().into_bytes()).unwrap()).await
+    }
+
+    /// The operator's pods.
+    pub(crate) async fn operators(&self) -> Vec<Value> {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=control-plane%3Dcontroller-manager");
+        self.items(&path).await
+    }
+
+    /// A SCONE resource, once it is healthy.
+    pub(crate) async fn healthy(&self, plural: &str, name: &str) -> Option<Value> {
+        self.get(&format!("{BASE}/{plural}/{name}")).await.filter(|object| object["status"]["state"] == "HEALTHY")
+    }
+
+    /// The node's labels.
+    pub(crate) async fn labels(&self) -> Value {
+        self.get("/api/v1/nodes/node").await.map(|node| node["metadata"]["labels"].clone()).unwrap_or_default()
+    }
+
+    /// Waits for SGXPlugin and LAS with pods that run.
+    pub(crate) async fn with_services(&self) {
+        self.kubectl(&["label", "node", "node", "intel.feature.node.kubernetes.io/sgx=true"]);
+        self.apply("sgxplugin.yaml");
+        self.apply("las.yaml");
+        soon("a healthy LAS", || self.healthy("las", "las")).await;
+    }
+}
+
+/// Runs a program that has to end well, and gives what it wrote.
+fn succeed(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{command:?}: {status}\n{out}\n{err}");
+    out.into_owned()
+}
+
+/// Creates LAS resources in dry runs from several tasks until it is stopped: each asks the webhooks twice.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+    failed: Arc<Mutex<Vec<String>>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Load {
+    pub(crate) fn start(site: &Site, tasks: usize) -> Self {
+        let (stop, sent, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::default());
+        let run = |_| {
+            let (admin, stop, sent) = (site.admin.clone(), Arc::clone(&stop), Arc::clone(&sent));
+            let failed: Arc<Mutex<Vec<String>>> = Arc::clone(&failed);
+            tokio::spawn(async move {
+                let las =
+                    json!({"apiVersion": "base.scone.cloud/v1beta1", "kind": "LAS", "metadata": {"name": "load"}});
+                while !stop.load(Ordering::Relaxed) {
+                    let request = http::Request::post(format!("{LAS}?dryRun=All"));
+                    let request = request.header("content-type", "application/json").body(las.to_string().into_bytes());
+                    match admin.request::<Value>(request.unwrap()).await {
+                        Ok(made) if made["spec"]["hostPort"] == 18766 => {}
+                        Ok(made) => failed.lock().unwrap().push(format!("no default: {made}")),
+                        Err(error) => failed.lock().unwrap().push(error.to_string()),
+                    }
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        let tasks = (0..tasks).map(run).collect();
+        Self { stop, sent, failed, tasks }
+    }
+
+    /// Waits for so many more requests.
+    pub(crate) async fn goes_on(&self, more: usize) {
+        let wanted = self.sent.load(Ordering::Relaxed) + more;
+        let enough = || std::future::ready((self.sent.load(Ordering::Relaxed) >= wanted).then_some(()));
+        soon("more requests", enough).await;
+    }
+
+    /// Ends the load, and gives how many requests there were; none may have failed.
+    pub(crate) async fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        let failed = self.failed.lock().unwrap();
+        let sent = self.sent.load(Ordering::Relaxed);
+        assert!(failed.is_empty(), "{} of {sent} failed, such as {}", failed.len(), failed[0]);
+        sent
+    }
+}

@@ -1,0 +1,3 @@
+module scone-operator/tests/cluster/registry
+
+go 1.24.0
