@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
 
 /// Runs modules against a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -71,6 +72,10 @@ pub(crate) struct Run {
     /// This replica's name in the lease: that of its pod, or else of its host and process.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+    /// Seconds after which the API server ends a watch, so that it is asked for anew; a connection that died silently is noticed a
+    /// little later. For tests.
+    #[arg(long, hide = true, default_value_t = 90)]
+    pub(crate) watch_seconds: u32,
     #[command(flatten)]
     pub(crate) webhooks: Webhooks,
     #[command(flatten)]
@@ -93,11 +98,16 @@ pub(crate) struct Uninstall {
 #[derive(Debug, Args)]
 pub(crate) struct Logging {
     /// What is logged, such as `info` or `info,operator_controller=debug`.
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_parser = filter)]
     pub(crate) log: String,
     /// How log lines are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     pub(crate) log_format: LogFormat,
+}
+
+/// A filter of log lines, as it is when it makes sense.
+fn filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| format!("{error}, in {text:?}"))
 }
 
 /// Whether something is there at all.

@@ -1,11 +1,13 @@
 //! The controller manager: runs modules against a cluster.
 
 mod args;
+mod connect;
 mod failure;
 mod metrics;
 mod modules;
 mod run;
 mod serve;
+mod supervise;
 mod webhooks;
 
 use std::process::ExitCode;

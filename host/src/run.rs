@@ -1,32 +1,24 @@
 //! Puts the parts together, keeps them running, and ends them in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use cap_std::{ambient_authority, fs::Dir};
-use kube::{Client, Config};
-use operator_controller::{Beyond, Clock, Lease, Operator, Store, Surroundings, Tasks, versions};
+use operator_controller::{Beyond, Clock, Lease, Operator, Store, Surroundings, versions};
 use operator_engine::{Compiler, Engine, EngineConfig};
 use operator_webhook::Bindings;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
-use tracing::{info, warn};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info};
 
 use crate::{
     args::Run,
+    connect::Clients,
     failure::Failure,
     metrics::Metrics,
     modules::Modules,
     serve::{Answer, Server, verdict},
+    supervise::{Parts, supervise},
     webhooks::{Around, Webhooks},
 };
-
-/// One answer of the API server may take so long; watches apart.
-const ANSWER: Duration = Duration::from_secs(30);
-/// A reconcile under way may take so long after SIGTERM, before the process ends without it.
-const LAST_WORK: Duration = Duration::from_secs(6);
 
 pub(crate) struct SystemClock;
 
@@ -39,17 +31,19 @@ impl Clock for SystemClock {
 
 /// Runs until a signal, or until something ends that should not.
 pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
-    let (watching, client) = clients().await?;
+    let Clients { watching, usual: client, server } = Clients::new(arguments.watch_seconds).await?;
     let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let store = Arc::new(Store::default());
-    let served =
-        versions(&client).await.map_err(|why| Failure::Cluster(format!("{why}; check address and credentials")))?;
+    let served = versions(&client)
+        .await
+        .map_err(|why| Failure::Cluster(format!("{server}: {why}; check address and credentials")))?;
     store.serve_versions(served);
     let metrics = Metrics::new();
     let (wake, woken) = mpsc::unbounded_channel();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let surroundings = Surroundings {
         watching,
+        watch_seconds: arguments.watch_seconds,
         client: client.clone(),
         store: Arc::clone(&store),
         outside: Arc::new(Beyond::new(client.clone(), store, Arc::clone(&clock), wake)),
@@ -63,7 +57,7 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
     let bindings = Arc::new(Bindings::default());
     let modules = Arc::new(modules(&arguments, &operator, &bindings, &metrics, tell.clone())?);
     let (stopping, stop) = watch::channel(false);
-    let mut parts = Parts { stop: stop.clone(), running: JoinSet::new() };
+    let mut parts = Parts::new(stop.clone());
     let around = Around {
         client: client.clone(),
         namespace: namespace.clone(),
@@ -73,93 +67,33 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
         tell,
     };
     let (webhooks, answering) = Webhooks::start(&mut parts, &arguments.webhooks, around).await?.unzip();
-    serve(&mut parts, &arguments, &operator, &modules, &metrics, webhooks.as_ref()).await?;
-    parts.add("the folder of modules", {
-        let (modules, stop) = (Arc::clone(&modules), stop.clone());
-        async move {
-            let first = Arc::clone(&modules);
-            drop(tokio::task::spawn_blocking(move || first.look()).await);
-            bindings.complete();
-            modules.follow(stop).await;
-        }
-    });
-    parts.add("announcing", announce(Arc::clone(&operator), arguments.identity.clone(), told, stop.clone()));
-    parts.add("waking parents", awaken(Arc::clone(&operator), woken, stop.clone()));
-    let (lease_stopping, lease_stop) = watch::channel(false);
-    let lease = arguments.leader_elect.then(|| {
+    let (died, dead) = watch::channel(None);
+    serve(&mut parts, &arguments, &operator, &modules, &metrics, webhooks.as_ref(), dead).await?;
+    // After everything else but health, as API servers may send requests to this replica for a while.
+    if let Some(answering) = answering {
+        parts.add_lasting("webhook server", None, answering);
+    }
+    parts.add("folder of modules", load(modules, bindings, stop.clone()));
+    parts.add("announcements", announce(Arc::clone(&operator), arguments.identity.clone(), told, stop.clone()));
+    parts.add("awakening", awaken(Arc::clone(&operator), woken, stop));
+    if arguments.leader_elect {
         let identity = arguments.identity.clone().unwrap_or_else(own_name);
         let lease = Lease::new(client, &namespace, &arguments.lease_name, &identity);
-        tokio::spawn(async move { lease.hold(&leading, lease_stop).await })
-    });
-    let lasting = [("the lease's task", lease.as_ref()), ("the webhook server", answering.as_ref())];
-    let outcome = supervise(tasks, &operator, parts, stopping, &lasting).await;
-    // Only now, when nothing writes any more, may another replica begin.
-    lease_stopping.send_replace(true);
-    if let Some(lease) = lease {
-        drop(lease.await);
+        // Once nothing writes any more, and no sooner, another replica may begin.
+        let (release, released) = watch::channel(false);
+        parts.add_lasting("lease", Some(release), async move { lease.hold(&leading, released).await });
     }
-    // Last, as API servers may send requests to this replica for a while.
-    if let Some(answering) = answering {
-        drop(answering.await);
-    }
-    outcome
+    supervise(tasks, &operator, parts, stopping, &died).await
 }
 
-/// Background tasks besides the operator's own.
-pub(crate) struct Parts {
-    pub(crate) stop: watch::Receiver<bool>,
-    running: JoinSet<&'static str>,
-}
-
-impl Parts {
-    pub(crate) fn add(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        self.running.spawn(async move {
-            work.await;
-            name
-        });
+/// Takes the modules that are there, and then follows what becomes of their files.
+async fn load(modules: Arc<Modules>, bindings: Arc<Bindings>, stop: watch::Receiver<bool>) {
+    let first = Arc::clone(&modules);
+    if let Err(failed) = tokio::task::spawn_blocking(move || first.look()).await {
+        return error!(%failed, "loading modules panicked");
     }
-}
-
-/// Waits for a signal or for an end that nobody asked for; then ends everything in order.
-async fn supervise(
-    tasks: Tasks,
-    operator: &Arc<Operator>,
-    mut parts: Parts,
-    stopping: watch::Sender<bool>,
-    lasting: &[(&str, Option<&tokio::task::JoinHandle<()>>)],
-) -> Result<(), Failure> {
-    let signals = |error: std::io::Error| Failure::Ended(format!("signals cannot be received: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
-    let mut look = tokio::time::interval(Duration::from_secs(1));
-    let stop = parts.stop.clone();
-    let mut work = std::pin::pin!(tasks.run(operator, stop));
-    let outcome = loop {
-        tokio::select! {
-            _ = terminate.recv() => break Ok(()),
-            _ = interrupt.recv() => break Ok(()),
-            ended = &mut work => {
-                let why = ended.err().map_or_else(|| "the operator's tasks ended".to_owned(), |ended| ended.to_string());
-                stopping.send_replace(true);
-                return Err(Failure::Ended(why));
-            }
-            Some(ended) = parts.running.join_next() => {
-                break Err(Failure::Ended(format!("{} ended although nobody asked it to", ended.unwrap_or("a task that panicked"))));
-            }
-            _ = look.tick() => {
-                let mut ended = lasting.iter().filter(|(_, task)| task.is_some_and(tokio::task::JoinHandle::is_finished));
-                if let Some((name, _)) = ended.next() {
-                    break Err(Failure::Ended(format!("{name} ended although nobody asked it to")));
-                }
-            }
-        }
-    };
-    info!("stops: no parent is taken any more");
-    stopping.send_replace(true);
-    if tokio::time::timeout(LAST_WORK, work).await.is_err() {
-        warn!(seconds = LAST_WORK.as_secs(), "work under way did not end in time");
-    }
-    outcome
+    bindings.complete();
+    modules.follow(stop).await;
 }
 
 async fn awaken(
@@ -195,23 +129,6 @@ async fn announce(
     }
 }
 
-/// One client for watches, which may be silent for long, and one for everything else, which may not. Neither repeats requests by
-/// itself: kube would for minutes, the lease's included.
-pub(crate) async fn clients() -> Result<(Client, Client), Failure> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        Failure::Cluster(format!(
-            "no cluster is configured: {error}; set KUBECONFIG, or run in a pod with a service account"
-        ))
-    };
-    let mut config = Config::infer().await.map_err(|error| wrong(&error))?;
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(10));
-    let watching = Client::try_from(config.clone()).map_err(|error| wrong(&error))?;
-    config.read_timeout = Some(ANSWER);
-    config.write_timeout = Some(ANSWER);
-    Ok((watching, Client::try_from(config).map_err(|error| wrong(&error))?))
-}
-
 fn modules(
     arguments: &Run,
     operator: &Arc<Operator>,
@@ -245,8 +162,9 @@ async fn serve(
     modules: &Arc<Modules>,
     metrics: &Arc<Metrics>,
     webhooks: Option<&Arc<Webhooks>>,
+    dead: watch::Receiver<Option<String>>,
 ) -> Result<(), Failure> {
-    let alive: Answer = Arc::new(|| verdict(&[], &[]));
+    let alive: Answer = Arc::new(move || verdict(dead.borrow().as_slice(), &[]));
     let ready: Answer = {
         let (operator, modules, stop) = (Arc::clone(operator), Arc::clone(modules), parts.stop.clone());
         let webhooks = webhooks.cloned();
@@ -265,22 +183,21 @@ async fn serve(
         })
     };
     let health = vec![("/healthz", Arc::clone(&alive)), ("/livez", alive), ("/readyz", ready)];
-    for (what, address, paths) in [
-        ("health", arguments.health_probe_bind_address, health),
-        ("metrics", arguments.metrics_bind_address, vec![("/metrics", counted)]),
-    ] {
-        let busy =
-            |error| Failure::Usage(format!("{what} cannot be served on {address}: {error}; choose another address"));
-        let server = Server::bind(address, paths).await.map_err(busy)?;
-        info!(what, address = %server.address().map_err(busy)?, "serves");
-        let stop = parts.stop.clone();
-        parts.add(what, async move {
-            if let Err(error) = server.run(stop).await {
-                warn!(what, %error, "no longer served");
-            }
-        });
-    }
+    let health = listen("health", arguments.health_probe_bind_address, health).await?;
+    let metrics = listen("metrics", arguments.metrics_bind_address, vec![("/metrics", counted)]).await?;
+    // Until the very end, so that whoever asks is told that the process ends and why.
+    let (end, ended) = watch::channel(false);
+    parts.add_lasting("health", Some(end), health.run("health", ended));
+    let stop = parts.stop.clone();
+    parts.add("metrics", metrics.run("metrics", stop));
     Ok(())
+}
+
+async fn listen(what: &str, address: SocketAddr, paths: Vec<(&str, Answer)>) -> Result<Server, Failure> {
+    let busy = |error| Failure::Usage(format!("{what} cannot be served on {address}: {error}; choose another address"));
+    let server = Server::bind(address, paths).await.map_err(busy)?;
+    info!(what, address = %server.address().map_err(busy)?, "serves");
+    Ok(server)
 }
 
 /// What keeps this replica from being ready, one line each.

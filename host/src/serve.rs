@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, http::StatusCode, routing::get};
 use tokio::{net::TcpListener, sync::watch::Receiver};
+use tracing::warn;
 
 /// Answers one path: whether all is well, and the text.
 pub(crate) type Answer = Arc<dyn Fn() -> (bool, String) + Send + Sync>;
@@ -35,10 +36,12 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop` is true.
-    pub(crate) async fn run(self, mut stop: Receiver<bool>) -> io::Result<()> {
-        let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
-        axum::serve(self.listener, self.router).with_graceful_shutdown(stopped).await
+    /// Answers until `stop` is true. Nobody is waited for then: a connection on which nothing is asked would hold up the end.
+    pub(crate) async fn run(self, what: &'static str, mut stop: Receiver<bool>) {
+        tokio::select! {
+            ended = axum::serve(self.listener, self.router) => warn!(what, error = ?ended.err(), "no longer served"),
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
     }
 }
 

@@ -5,20 +5,20 @@ use std::{sync::Arc, time::Duration};
 use cap_std::{ambient_authority, fs::Dir};
 use kube::Client;
 use operator_controller::Clock as _;
+use operator_core::BoxFuture;
 use operator_webhook::{
     Bindings, Certificates, Clock, Judge, Lifetimes, Limits, Probe, Registrar, Server, Source, Target, Timings, Witness,
 };
-use tokio::{
-    sync::{mpsc::UnboundedSender, watch::Receiver},
-    task::JoinHandle,
-};
+use tokio::sync::{mpsc::UnboundedSender, watch::Receiver};
 use tracing::info;
 
 use crate::{
     args::{Place, Switch, Uninstall, Webhooks as Arguments},
+    connect::Clients,
     failure::Failure,
     metrics::Metrics,
-    run::{Parts, SystemClock, clients},
+    run::SystemClock,
+    supervise::Parts,
 };
 
 /// What webhooks need from around them.
@@ -76,13 +76,13 @@ fn target(place: &Place, namespace: &str) -> Target {
 }
 
 impl Webhooks {
-    /// Starts what the flags ask for: none when webhooks are off. The task answers requests and ends after the drain, long after
+    /// Starts what the flags ask for: none when webhooks are off. The work answers requests and ends after the drain, long after
     /// everything else.
     pub(crate) async fn start(
         parts: &mut Parts,
         arguments: &Arguments,
         around: Around,
-    ) -> Result<Option<(Arc<Self>, JoinHandle<()>)>, Failure> {
+    ) -> Result<Option<(Arc<Self>, BoxFuture<'static, ()>)>, Failure> {
         if arguments.served == Switch::Off {
             return Ok(None);
         }
@@ -116,7 +116,7 @@ impl Webhooks {
             Arc::clone(&registrar).keep(stop()),
             probe.keep(registrar, stop()),
         );
-        let server = tokio::spawn(server.run(stop()));
+        let server = Box::pin(server.run(stop()));
         parts.add("webhook certificates", keep);
         parts.add("webhook registration", register);
         parts.add("webhook probes", probe);
@@ -164,7 +164,7 @@ fn source(
 
 /// Takes the webhooks back.
 pub(crate) async fn uninstall(arguments: &Uninstall) -> Result<(), Failure> {
-    let (_, client) = clients().await?;
+    let client = Clients::new(0).await?.usual;
     let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let (target, clock) = (target(&arguments.place, &namespace), system_clock());
     let removed = operator_webhook::uninstall(&client, &target, &namespace, &clock).await;

@@ -23,8 +23,12 @@ use crate::watch::explain;
 const DURATION: Duration = Duration::from_secs(15);
 /// Whoever has not renewed its lease for so long stops writing.
 const RENEW_WITHIN: Duration = Duration::from_secs(10);
-/// Between two tries.
+/// Between two tries of whoever holds the lease.
 const EVERY: Duration = Duration::from_secs(2);
+/// Between two looks of whoever waits for it: the time for which nobody writes after a release.
+const WAITING: Duration = Duration::from_secs(1);
+/// What makes "longer than" of "as long as".
+const MOMENT: Duration = Duration::from_millis(10);
 /// One request.
 const REQUEST: Duration = Duration::from_secs(4);
 
@@ -81,7 +85,8 @@ impl Lease {
             renewed = renewed.filter(|at| at.elapsed() < RENEW_WITHIN);
             self.tell(leading, renewed.is_some());
             // Held: the next try, or the moment at which writing has to end, whichever is first.
-            let wait = renewed.map_or(EVERY, |at| RENEW_WITHIN.saturating_sub(at.elapsed()).min(EVERY));
+            let held = |at: Instant| RENEW_WITHIN.saturating_sub(at.elapsed()).min(EVERY);
+            let wait = renewed.map_or_else(|| self.patience(), held);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -91,6 +96,12 @@ impl Lease {
         if renewed.is_some() && !matches!(timeout(REQUEST, self.release()).await, Ok(Ok(()))) {
             warn!(lease = self.name, "the lease cannot be released; the next replica waits for its end");
         }
+    }
+
+    /// How long to wait for another's lease before the next look: no longer than until it may be taken.
+    fn patience(&self) -> Duration {
+        let left = self.seen.iter().map(|(.., since)| DURATION.saturating_sub(since.elapsed())).next();
+        left.filter(|left| !left.is_zero()).map_or(WAITING, |left| WAITING.min(left + MOMENT))
     }
 
     fn complain(&self, why: &str) {

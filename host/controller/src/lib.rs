@@ -7,6 +7,7 @@
 
 mod api;
 mod apply;
+mod background;
 mod contention;
 mod error;
 mod lease;
@@ -25,6 +26,7 @@ mod unit;
 mod watch;
 
 pub use apply::Written;
+pub use background::background;
 pub use error::Error;
 pub use lease::Lease;
 pub use operate::{Operator, Surroundings, TaskEnded, Tasks, Witness};

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     Cache, Clock, Error, Outcome, Outside,
+    background::background,
     queue::{Class, Queue},
     reconcile::reconcile,
     report,
@@ -29,6 +30,8 @@ use crate::{
 const WORKERS: usize = 16;
 /// Everything is looked at again after so long, in case a change was missed.
 const RESYNC: Duration = Duration::from_mins(10);
+/// Missing rights are asked for again after so long.
+const RECHECK: Duration = Duration::from_mins(1);
 /// One reconcile may take so long, whatever the API server does.
 const LONGEST_RECONCILE: Duration = Duration::from_mins(2);
 
@@ -50,6 +53,8 @@ pub struct TaskEnded(String);
 pub struct Surroundings {
     /// For watches: without a limit to how long an answer takes.
     pub watching: Client,
+    /// The server ends a watch after so many seconds; a connection that died silently is noticed a little later.
+    pub watch_seconds: u32,
     /// For everything else.
     pub client: Client,
     /// What is known of the cluster.
@@ -147,18 +152,38 @@ impl Operator {
             .collect()
     }
 
-    /// Asks for the rights of a module once; a right that is missing costs only what needs it, so nothing waits for the answer.
-    async fn check_rights(&self, module: Arc<dyn Module>) {
+    /// Asks for the rights of a module; a right that is missing costs only what needs it, so nothing waits for the answer.
+    fn check_rights(self: &Arc<Self>, module: Arc<dyn Module>) {
+        let operator = Arc::clone(self);
+        self.start(format!("rights of {}", module.manifest().name), async move {
+            operator.ask_for_rights(&*module).await;
+            true
+        });
+    }
+
+    /// Asks again for rights that were missing.
+    fn recheck_rights(self: &Arc<Self>) {
+        let missing = |unit: &Arc<Unit>| {
+            let module = unit.ctx.module.current();
+            let lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+            lacking.get(&module.manifest().name).is_some_and(|lines| !lines.is_empty()).then_some(module)
+        };
+        let modules: Vec<Arc<dyn Module>> = self.units().iter().filter_map(missing).collect();
+        modules.into_iter().for_each(|module| self.check_rights(module));
+    }
+
+    async fn ask_for_rights(&self, module: &dyn Module) {
         let manifest = module.manifest();
         let needed = rights::needed(manifest, &manifest.grants);
         let lacking = match lacking(&self.around.client, &self.around.store, &needed).await {
             Ok(lacking) => lacking,
             Err(error) => return warn!(module = manifest.name, error, "rights could not be checked"),
         };
-        for right in &lacking {
+        let mut known = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(manifest.name.clone(), lacking.clone()).unwrap_or_default();
+        for right in lacking.iter().filter(|right| !before.contains(right)) {
             error!(module = manifest.name, right, "a right is missing; add it to the operator's role");
         }
-        self.lacking.lock().unwrap_or_else(PoisonError::into_inner).insert(manifest.name.clone(), lacking);
     }
 
     /// Whether no module serves.
@@ -170,11 +195,7 @@ impl Operator {
     pub fn serve(self: &Arc<Self>, module: Arc<dyn Module>, settings: Document) {
         let name = module.manifest().name.clone();
         let before = self.unit(&name);
-        let (operator, checked) = (Arc::clone(self), Arc::clone(&module));
-        self.start(format!("rights of {name}"), async move {
-            operator.check_rights(checked).await;
-            true
-        });
+        self.check_rights(Arc::clone(&module));
         let unit = Arc::new(Unit::new(
             &self.around,
             Arc::clone(&self.around.store) as Arc<dyn Cache>,
@@ -241,8 +262,9 @@ impl Operator {
             watches.insert(kind.clone(), stop);
             let (client, store) = (self.around.watching.clone(), Arc::clone(&self.around.store));
             let (listener, asked) = (Arc::clone(self) as Arc<dyn Listener>, stopped.clone());
+            let seconds = self.around.watch_seconds;
             self.start(format!("watch of {} {}", kind.0, kind.1), async move {
-                watch::watch(client, store, kind, listener, stopped).await;
+                watch::watch(client, store, kind, seconds, listener, stopped).await;
                 *asked.borrow()
             });
         }
@@ -326,11 +348,17 @@ impl Tasks {
     pub async fn run(mut self, operator: &Arc<Operator>, mut stop: Receiver<bool>) -> Result<(), TaskEnded> {
         let mut running: JoinSet<(String, bool)> = JoinSet::new();
         let mut names: BTreeMap<tokio::task::Id, String> = BTreeMap::new();
-        let mut resync = tokio::time::interval(RESYNC);
+        let (mut resync, mut recheck) = (tokio::time::interval(RESYNC), tokio::time::interval(RECHECK));
         loop {
             tokio::select! {
                 Some(Task { name, work }) = self.0.recv() => {
-                    let task = running.spawn({ let name = name.clone(); async move { (name, work.await) } });
+                    let task = running.spawn({
+                        let name = name.clone();
+                        async move {
+                            let meant = background(&name, work).await;
+                            (name, meant)
+                        }
+                    });
                     names.insert(task.id(), name);
                 }
                 Some(ended) = running.join_next_with_id() => match ended {
@@ -343,6 +371,7 @@ impl Tasks {
                     }
                 },
                 _ = resync.tick() => operator.units().iter().for_each(|unit| unit.wake_all(&operator.around.store, Class::Again)),
+                _ = recheck.tick() => operator.recheck_rights(),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }

@@ -11,7 +11,7 @@ use kube::{Client, Resource, api::LogParams, core::Request};
 use operator_core::{Action, BoxFuture, Deed, Finding, ObjectRef, PodLogQuery, Query, QueryFailure, Question};
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 
-use crate::{Cache, Clock, Outside, Store, apply};
+use crate::{Cache, Clock, Outside, Store, apply, background::again_after_panics};
 
 /// At most so much of a log is read, in bytes.
 const LOG_LIMIT: i64 = 1024 * 1024;
@@ -62,7 +62,6 @@ impl Inner {
     async fn pursue(self: Arc<Self>, parent: ObjectRef, query: Query) {
         let (key, timeout) =
             ((parent.clone(), query.id.clone()), Duration::from_secs(query.timeout.clamp(1, 60).into()));
-        let interval = Duration::from_secs(query.interval.into()).max(SOONEST);
         loop {
             let outcome = tokio::time::timeout(timeout, self.ask(&query.question)).await;
             let outcome = outcome.unwrap_or(Err(QueryFailure::TimedOut));
@@ -82,7 +81,7 @@ impl Inner {
                     return;
                 }
             }
-            tokio::time::sleep(interval).await;
+            tokio::time::sleep(interval(&query)).await;
         }
     }
 
@@ -126,6 +125,11 @@ impl Inner {
     }
 }
 
+/// Between two times at which the same is asked.
+fn interval(query: &Query) -> Duration {
+    Duration::from_secs(query.interval.into()).max(SOONEST)
+}
+
 fn failure(query: &PodLogQuery, error: kube::Error) -> QueryFailure {
     match error {
         kube::Error::Api(status) if status.code == 404 => {
@@ -149,7 +153,11 @@ impl Outside for Beyond {
         let (question, outcome) = (query.question.clone(), Err(QueryFailure::Pending));
         answers.insert(key, Answer { question, outcome: outcome.clone(), at: None, wanted: now });
         drop(answers);
-        tokio::spawn(Arc::clone(&self.inner).pursue(parent.clone(), query.clone()));
+        let (inner, parent, query) = (Arc::clone(&self.inner), parent.clone(), query.clone());
+        tokio::spawn(async move {
+            let pursue = || Arc::clone(&inner).pursue(parent.clone(), query.clone());
+            again_after_panics("a question", interval(&query), pursue).await;
+        });
         (outcome, None)
     }
 

@@ -112,10 +112,11 @@ impl Raw {
     }
 }
 
-/// An object that has members, as every Kubernetes object has, with its kind in front of them.
+/// An object that has members, as every Kubernetes object has, with its kind in front of them, in the order in which watches have
+/// it: an object that has not changed is the same bytes then, whether it was listed or watched.
 fn with_type(text: &str, api_version: &str, kind: &str) -> String {
     let members = text.trim_start().trim_start_matches('{');
-    format!("{{\"apiVersion\":{api_version:?},\"kind\":{kind:?},{members}")
+    format!("{{\"kind\":{kind:?},\"apiVersion\":{api_version:?},{members}")
 }
 
 impl Resource for Raw {
@@ -175,6 +176,13 @@ mod tests {
         let expected =
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": null}, "data": {}});
         assert_eq!(seen.document.to_value().unwrap(), expected);
+    }
+
+    #[test]
+    fn an_object_is_the_same_bytes_whether_it_was_listed_or_watched() {
+        let listed = seen(r#"{"metadata":{"name":"c"},"data":{"k":"v"}}"#);
+        let watched = seen(r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"c"},"data":{"k":"v"}}"#);
+        assert_eq!(listed, watched);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use kube::{
 };
 use kube_runtime::watcher::{self, Event};
 use tokio::sync::watch::Receiver;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     raw::Raw,
@@ -23,8 +23,6 @@ use crate::{
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait after an error: with it, five minutes of errors are at most fifteen tries.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The server ends a watch after so many seconds; a connection that died silently is noticed a little later.
-const WATCH_SECONDS: u32 = 90;
 
 /// Hears of everything that changes, in order, after the store knows it.
 pub(crate) trait Listener: Send + Sync {
@@ -38,15 +36,16 @@ pub(crate) trait Listener: Send + Sync {
     fn refused(&self, kind: &Kind);
 }
 
-/// Keeps one kind in the store until `stop` is true.
+/// Keeps one kind in the store until `stop` is true. The server ends the watch after so many `seconds`.
 pub(crate) async fn watch(
     client: Client,
     store: Arc<Store>,
     kind: Kind,
+    seconds: u32,
     listener: Arc<dyn Listener>,
     mut stop: Receiver<bool>,
 ) {
-    let mut task = Task { store, kind, listener, wait: FIRST };
+    let mut task = Task { store, kind, seconds, listener, wait: FIRST };
     tokio::select! {
         () = task.run(client) => {}
         _ = stop.wait_for(|stop| *stop) => debug!(api_version = task.kind.0, kind = task.kind.1, "the watch ends"),
@@ -56,6 +55,7 @@ pub(crate) async fn watch(
 struct Task {
     store: Arc<Store>,
     kind: Kind,
+    seconds: u32,
     listener: Arc<dyn Listener>,
     /// How long to wait after the next error.
     wait: Duration,
@@ -71,13 +71,19 @@ impl Task {
         }
     }
 
-    /// Hears until the server refuses the kind: only a new list tells that it does so no longer.
+    /// Hears until only a new list helps: the server refuses the kind, or has forgotten where the watch was. kube lists again by
+    /// itself when a watch that runs is told so, and asks for ever from the same place when it is told before it runs.
     async fn listen(&mut self, api: Api<Raw>) {
-        let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default().timeout(WATCH_SECONDS)));
+        let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default().timeout(self.seconds)));
         // The stream never ends: after an error it goes on where it was, or lists again.
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => self.heard(event),
+                Err(error) if is_expired(&error) => {
+                    let (api_version, kind) = (&self.kind.0, &self.kind.1);
+                    info!(api_version, kind, "the watch is too old: the kind is listed again");
+                    return tokio::time::sleep(FIRST).await;
+                }
                 Err(error) => {
                     let trouble = Trouble { why: explain(&error), refused: is_refused(&error) };
                     let refused = trouble.refused;
@@ -164,6 +170,16 @@ pub async fn versions(client: &Client) -> Result<Vec<String>, String> {
     let groups = client.list_api_groups().await.map_err(wrong)?.groups;
     versions.extend(groups.into_iter().flat_map(|group| group.versions).map(|version| version.group_version));
     Ok(versions)
+}
+
+/// Whether the server no longer knows what changed since the watch last heard of it.
+fn is_expired(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) | watcher::Error::WatchError(status) => {
+            status.code == 410
+        }
+        _ => false,
+    }
 }
 
 /// Whether only an administrator can change the answer.

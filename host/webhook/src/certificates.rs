@@ -63,8 +63,17 @@ pub struct Certificates {
     witness: Arc<dyn Witness>,
     /// What went wrong last, until it goes well.
     trouble: Mutex<Option<String>>,
-    /// What is served: a certificate in PEM, and when it ends.
-    served: Mutex<Option<(String, i64)>>,
+    served: Mutex<Option<Served>>,
+}
+
+/// What is served.
+struct Served {
+    /// Where it came from.
+    place: String,
+    /// In PEM.
+    certificate: String,
+    /// In Unix seconds.
+    ends: i64,
 }
 
 impl Certificates {
@@ -118,34 +127,44 @@ impl Certificates {
             Keeper::Folder { folder, place, handover } => self.mounted(folder, place, handover, registrar).await,
             Keeper::Managed(managed) => self.managed(managed, registrar).await,
         };
+        let wait = match looked {
+            Ok(true) => SOON.min(every),
+            Ok(false) => every,
+            Err(_) => SOON,
+        };
+        self.tell(looked.err().or_else(|| self.expired()));
+        wait
+    }
+
+    /// Tells of a trouble once, by log and event; the event can do without what comes and goes by itself.
+    fn tell(&self, error: Option<Error>) {
+        let text = error.as_ref().map(ToString::to_string);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match looked {
-            Ok(at_once) => {
-                *trouble = None;
-                if at_once { SOON.min(every) } else { every }
-            }
-            Err(error) => {
-                let text = error.to_string();
-                if trouble.as_ref() != Some(&text) {
-                    warn!(%error, reason = error.reason(), "certificates");
-                }
-                *trouble = Some(text);
-                SOON
+        if let (Some(error), Some(text), true) = (&error, &text, *trouble != text) {
+            warn!(%error, reason = error.reason(), "certificates");
+            if matches!(error, Error::Certificate { .. }) {
+                self.witness.announce(error.reason(), text.clone());
             }
         }
+        *trouble = text;
+    }
+
+    /// Why API servers refuse what is served, if they do.
+    fn expired(&self) -> Option<Error> {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let Served { place, ends, .. } = served.as_ref().filter(|served| served.ends <= (self.clock)())?;
+        let why = format!("the certificate has expired, in Unix seconds at {ends}: API servers refuse it; renew it");
+        Some(Error::Certificate { place: place.clone(), why })
     }
 
     /// Serves a certificate from now on, if it is another than before.
     fn serve(&self, place: &str, certificate: &str, key: &str) -> Result<(), Error> {
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        if served.as_ref().is_some_and(|(before, _)| before == certificate) {
+        if served.as_ref().is_some_and(|before| before.certificate == certificate) {
             return Ok(());
         }
         let ends = self.resolver.serve(place, certificate, key)?;
-        if ends <= (self.clock)() {
-            warn!(place, ends, "the webhook certificate has expired: API servers will refuse it; renew it");
-        }
-        *served = Some((certificate.to_owned(), ends));
+        *served = Some(Served { place: place.to_owned(), certificate: certificate.to_owned(), ends });
         self.witness.certificate(ends);
         info!(place, ends, "serves another webhook certificate");
         Ok(())
@@ -178,7 +197,7 @@ impl Certificates {
             self.trust(handover.bundle());
             let ended = {
                 let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-                served.as_ref().is_some_and(|(_, ends)| *ends <= now)
+                served.as_ref().is_some_and(|served| served.ends <= now)
             };
             let waited = now.abs_diff(*since) >= IMPATIENCE;
             if !(first || same || ended || waited || registrar.trusted(&candidate.authority).await?) {
@@ -259,6 +278,9 @@ impl Keeper {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// Certificates for tests.
 #[cfg(test)]
 pub(crate) mod testing {
@@ -273,7 +295,11 @@ pub(crate) mod testing {
 
     /// One that is valid now.
     pub(crate) fn made() -> Made {
-        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        made_at(time::OffsetDateTime::now_utc().unix_timestamp())
+    }
+
+    /// One that was made then, in Unix seconds.
+    pub(crate) fn made_at(now: i64) -> Made {
         let state = State::new(vec!["s.own.svc".to_owned()], now, &Lifetimes::default());
         let State { leaf, authority, .. } = state.unwrap_or_else(|error| panic!("{error}"));
         Made { certificate: leaf.certificate, key: leaf.key, authority: authority.certificate }

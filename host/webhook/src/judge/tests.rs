@@ -318,6 +318,50 @@ proptest! {
     }
 
     #[test]
+    fn a_review_that_was_damaged_anywhere_gets_an_answer_with_its_uid_or_a_code_from_400_on(
+        path in prop::sample::select(vec!["/validate-m", "/mutate-m", "/probe"]),
+        operation in prop::sample::select(vec!["CREATE", "UPDATE", "DELETE", "CONNECT", "PONDER", ""]),
+        object in json(),
+        old in json(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        end in any::<prop::sample::Index>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = review(operation, &object, &old).to_string().into_bytes();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if cut {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        let stage = stage(|request| Ok(Verdict { object: request.object, ..Verdict::default() }));
+        let (code, answer) = pollster(stage.send(path, bytes.clone()));
+        if code == 200 {
+            let sent: Value = serde_json::from_slice(&bytes).unwrap();
+            prop_assert_eq!(&answer["response"]["uid"], &sent["request"]["uid"]);
+            prop_assert!(answer["response"]["allowed"].is_boolean());
+        } else {
+            prop_assert!((400..500).contains(&code), "{} {}", code, answer);
+        }
+    }
+
+    #[test]
+    fn a_conversion_of_anything_gets_an_answer_or_a_code_from_400_on(
+        objects in json(), wanted in json(), damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let body = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview",
+            "request": {"uid": "u", "desiredAPIVersion": wanted, "objects": objects}});
+        let mut bytes = body.to_string().into_bytes();
+        if let Some((at, byte)) = damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let (code, answer) = pollster(converting().send(CONVERT, bytes));
+        prop_assert!(code == 200 && answer["response"]["uid"].is_string() || (400..500).contains(&code), "{} {}", code, answer);
+    }
+
+    #[test]
     fn whatever_object_the_module_answers_there_is_a_patch_that_applies_or_a_refusal(before in json(), after in json()) {
         let verdict = Document::from_value(&after);
         let stage = stage(move |_| Ok(Verdict { object: Some(verdict.clone()), ..Verdict::default() }));

@@ -48,7 +48,7 @@ async fn start(made: &Made, timings: Timings) -> Running {
 
 type Client = SendRequest<Full<bytes::Bytes>>;
 
-async fn connect(address: SocketAddr, authority: &str) -> io::Result<Client> {
+async fn secured(address: SocketAddr, authority: &str) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -60,7 +60,11 @@ async fn connect(address: SocketAddr, authority: &str) -> io::Result<Client> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("s.own.svc").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+async fn connect(address: SocketAddr, authority: &str) -> io::Result<Client> {
+    let stream = secured(address, authority).await?;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     let (client, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     tokio::spawn(connection);
@@ -89,6 +93,37 @@ async fn one_connection_carries_many_requests() {
     for _ in 0..5 {
         assert_eq!(post(&mut client).await.unwrap(), (200, false));
     }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_gets_its_code_and_the_next_connection_is_served() {
+    let made = made();
+    let running = start(&made, Timings::default()).await;
+    let mut client = connect(running.address, &made.authority).await.unwrap();
+    let body = Full::from(vec![b' '; Limits::default().admission_bytes + 1]);
+    let request = http::Request::post("/validate-m").header("host", "s.own.svc").body(body).unwrap();
+    assert_eq!(client.send_request(request).await.unwrap().status(), 413);
+    let mut next = connect(running.address, &made.authority).await.unwrap();
+    assert_eq!(post(&mut next).await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn what_is_no_http_or_no_tls_hurts_nobody() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let made = made();
+    let running = start(&made, Timings::default()).await;
+    let mut plain = TcpStream::connect(running.address).await.unwrap();
+    plain.write_all(b"POST /validate-m HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut said = Vec::new();
+    drop(plain.read_to_end(&mut said).await);
+    assert!(!said.starts_with(b"HTTP"), "nothing is said without TLS");
+    let mut odd = secured(running.address, &made.authority).await.unwrap();
+    odd.write_all(b"\0\0 no request at all\r\n\r\n").await.unwrap();
+    let mut said = Vec::new();
+    drop(odd.read_to_end(&mut said).await);
+    assert!(said.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&said));
+    let mut client = connect(running.address, &made.authority).await.unwrap();
+    assert_eq!(post(&mut client).await.unwrap().0, 200);
 }
 
 #[tokio::test]
