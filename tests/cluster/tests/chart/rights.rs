@@ -1,0 +1,126 @@
+//! What the chart lets the operator do.
+
+use std::{ffi::OsStr, fs, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::{
+    VARIANTS,
+    helm::{NAMESPACE, Rendered, checkout, string, strings, text, variable},
+};
+
+/// All rules of all roles, each with its role.
+fn rules(rendered: &Rendered) -> Vec<(&Value, &Value)> {
+    let roles = ["ClusterRole", "Role"].into_iter().flat_map(|kind| rendered.of(kind));
+    roles.flat_map(|role| role["rules"].as_array().unwrap().iter().map(move |rule| (role, rule))).collect()
+}
+
+/// What the modules need, as the chart has it.
+fn needed() -> Value {
+    serde_json::from_str(&text("files/rights.json")).unwrap()
+}
+
+#[test]
+fn the_rights_of_modules_are_those_that_modctl_derives_from_their_packages() {
+    let mut command = Command::new(variable("SCONE_OPERATOR_MODCTL"));
+    command.args(["rbac", "--output", "json"]);
+    for guest in fs::read_dir(checkout("guests")).unwrap() {
+        let guest = guest.unwrap().path();
+        // The SDK and the shared types are no modules.
+        let manifest = fs::read_to_string(guest.join("Cargo.toml")).unwrap_or_default();
+        if manifest.contains("cdylib") {
+            let name = guest.file_name().and_then(OsStr::to_str).unwrap().replace('_', "-");
+            command.arg(variable("SCONE_OPERATOR_MODULES").join(format!("{name}.wasm")));
+        }
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let derived: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(needed(), derived, "files/rights.json is stale; run cargo xtask chart");
+}
+
+#[test]
+fn the_operators_role_has_every_right_of_its_modules() {
+    let rendered = Rendered::with(&[]);
+    let role = rendered.get("ClusterRole", "scone-manager-role")["rules"].as_array().unwrap();
+    for rule in needed()["cluster"].as_array().unwrap() {
+        assert!(role.contains(rule), "{rule} is missing");
+    }
+    for (namespace, rules) in needed()["namespaces"].as_object().unwrap() {
+        assert_eq!(rendered.get("Role", "scone-modules-role")["rules"], *rules, "{namespace}");
+    }
+}
+
+#[test]
+fn no_rule_has_a_wildcard() {
+    for set in VARIANTS {
+        for (role, rule) in rules(&Rendered::with(set)) {
+            for list in ["apiGroups", "resources", "verbs", "nonResourceURLs", "resourceNames"] {
+                let wild = strings(&rule[list]).iter().any(|word| word.contains('*'));
+                assert!(!wild, "{set:?}: {} allows {rule}", role["metadata"]["name"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn beyond_its_modules_the_operator_writes_by_name_only() {
+    let rendered = Rendered::with(&[]);
+    let modules = needed();
+    let all: Vec<_> = rules(&rendered);
+    let own = all.iter().filter(|(_, rule)| !modules["cluster"].as_array().unwrap().contains(rule));
+    for (role, rule) in own.filter(|(_, rule)| rule["nonResourceURLs"].is_null()) {
+        // A right to create cannot be bound to a name, and neither can one to list.
+        let unbound = strings(&rule["verbs"]).iter().all(|verb| verb == "create" || verb == "list");
+        assert!(unbound || !strings(&rule["resourceNames"]).is_empty(), "{}: {rule}", role["metadata"]["name"]);
+        let role_for_all = role["kind"] == "ClusterRole";
+        let secret = strings(&rule["resources"]).contains(&"secrets".to_owned());
+        assert!(!(secret && role_for_all), "secrets of all namespaces: {rule}");
+    }
+    let webhooks = |kind: &str| {
+        let name = format!("scone-{kind}-webhook-configuration-{NAMESPACE}");
+        json!({"apiGroups": ["admissionregistration.k8s.io"], "resources": [format!("{kind}webhookconfigurations")],
+            "resourceNames": [name], "verbs": ["create", "get", "patch"]})
+    };
+    let role = rendered.get("ClusterRole", "scone-manager-role")["rules"].as_array().unwrap();
+    assert!(role.contains(&webhooks("mutating")) && role.contains(&webhooks("validating")));
+}
+
+#[test]
+fn what_is_not_used_is_not_allowed() {
+    let resources = |set: &[&str], role: &str| {
+        let rendered = Rendered::with(set);
+        let rules = rendered.get("Role", role)["rules"].as_array().unwrap().clone();
+        rules.iter().flat_map(|rule| strings(&rule["resources"])).collect::<Vec<_>>()
+    };
+    let role = "scone-manager-role";
+    assert!(resources(&[], role).contains(&"secrets".to_owned()));
+    assert!(!resources(&["cert-manager.enabled=true"], role).contains(&"secrets".to_owned()));
+    assert_eq!(resources(&["webhook.enabled=false"], role), ["events"]);
+    let none = Rendered::with(&["rbac.create=false"]);
+    let roles =
+        [none.of("ClusterRole"), none.of("Role"), none.of("ClusterRoleBinding"), none.of("RoleBinding")].concat();
+    let kept = roles.iter().filter(|role| role["metadata"]["annotations"]["helm.sh/hook"].is_null());
+    assert_eq!(kept.count(), 0, "only those that exist during an uninstallation");
+}
+
+#[test]
+fn every_binding_leads_from_a_role_of_the_chart_to_an_account_of_the_chart() {
+    let rendered = Rendered::with(&[]);
+    let bindings = [rendered.of("ClusterRoleBinding"), rendered.of("RoleBinding")].concat();
+    assert!(bindings.len() >= 6);
+    for binding in bindings {
+        let role = &binding["roleRef"];
+        assert!(rendered.find(string(&role["kind"]), string(&role["name"])).is_some(), "{role}");
+        let subject = &binding["subjects"][0];
+        assert_eq!(subject["namespace"], NAMESPACE);
+        assert!(rendered.find(string(&subject["kind"]), string(&subject["name"])).is_some(), "{subject}");
+    }
+}
+
+#[test]
+fn rules_for_modules_that_are_not_in_the_image_are_added() {
+    let rule = json!({"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get"]});
+    let rendered = Rendered::with(&[&format!("rbac.extraRules=[{rule}]")]);
+    assert!(rendered.get("ClusterRole", "scone-manager-role")["rules"].as_array().unwrap().contains(&rule));
+}
