@@ -26,7 +26,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
   modctl admit --module target/modules/las.wasm my-las.yaml
   modctl plan --module target/modules/las.wasm my-las.yaml --state nodes.yaml
   modctl rbac target/modules/*.wasm -o yaml
-  modctl configmap target/modules/las.wasm | kubectl apply --server-side -n scone-system -f -
+  modctl configmap target/modules/las.wasm | kubectl apply --server-side -n NAMESPACE -f -
   modctl simulate tests/scenarios/first-install.scenario --modules target/modules
 
 Exit codes: 0 fine, 1 the checked thing is bad, 2 wrong usage or input, 3 internal."

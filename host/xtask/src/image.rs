@@ -23,9 +23,6 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What the image is called when nobody says: where the chart looks for it.
-const NAME: &str = concat!("registry.scontain.com/scone.cloud/k8soperators:", env!("CARGO_PKG_VERSION"));
-
 /// What to write.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -33,9 +30,9 @@ pub(crate) struct Arguments {
     /// `docker load`.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The image's full name.
-    #[arg(long, default_value = NAME, value_name = "REFERENCE")]
-    name: String,
+    /// The image's full name. Without one, that under which the chart looks for it.
+    #[arg(long, value_name = "REFERENCE")]
+    name: Option<String>,
     /// Text for people, or one JSON line.
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -50,7 +47,12 @@ pub(crate) struct Arguments {
 /// Builds what goes in, writes the image, and says what it is.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     let output = arguments.output.clone().unwrap_or_else(|| place(workspace));
-    let (image, size) = write(workspace, arguments, &output)?;
+    if !arguments.no_build {
+        let check_reproducible = arguments.check_reproducible;
+        modules::make(workspace, &modules::Arguments { check_reproducible, ..modules::Arguments::default() })?;
+        build(workspace)?;
+    }
+    let (image, size) = write(workspace, arguments, "release", &output)?;
     match arguments.format {
         Format::Text => tell(&image, &output, size),
         Format::Json => progress::result(
@@ -62,12 +64,12 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     Ok(())
 }
 
-/// The image under its own name, for tests; where it is.
-pub(crate) fn make(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    let (output, format) = (place(workspace), Format::Text);
-    let arguments =
-        Arguments { output: None, name: NAME.to_owned(), format, no_build: false, check_reproducible: false };
-    write(workspace, &arguments, &output)?;
+/// The image under its own name, for tests, with the programs that tests use: optimising them again would take minutes. Gives where
+/// it is.
+pub(crate) fn for_tests(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let (output, format) = (workspace.target.join("image/scone-operator-for-tests.tar"), Format::Text);
+    let arguments = Arguments { output: None, name: None, format, no_build: true, check_reproducible: false };
+    write(workspace, &arguments, "debug", &output)?;
     Ok(output)
 }
 
@@ -75,17 +77,19 @@ fn place(workspace: &Workspace) -> PathBuf {
     workspace.target.join("image/scone-operator.tar")
 }
 
-fn write(workspace: &Workspace, arguments: &Arguments, output: &Path) -> Result<(Image, usize), Failure> {
-    let check_reproducible = arguments.check_reproducible;
-    if !arguments.no_build {
-        modules::make(workspace, &modules::Arguments { check_reproducible, ..modules::Arguments::default() })?;
-        build(workspace)?;
-    }
+fn write(
+    workspace: &Workspace,
+    arguments: &Arguments,
+    profile: &str,
+    output: &Path,
+) -> Result<(Image, usize), Failure> {
     let step = progress::Step::start("writing the image");
     let time = time(env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
-    let image = Image::new(&arguments.name, labels(), layers(workspace)?, time)?;
+    let name = arguments.name.clone().map_or_else(|| name(workspace), Ok)?;
+    let made = || Image::new(&name, labels(), layers(workspace, profile)?, time);
+    let image = made()?;
     let archive = image.archive()?;
-    if check_reproducible && Image::new(&arguments.name, labels(), layers(workspace)?, time)?.archive()? != archive {
+    if arguments.check_reproducible && made()?.archive()? != archive {
         return Err(Failure::Bad("not reproducible: writing the image twice gave different bytes".to_owned()));
     }
     if let Some(folder) = output.parent() {
@@ -116,13 +120,23 @@ fn build(workspace: &Workspace) -> Result<(), Failure> {
     Ok(())
 }
 
-fn layers(workspace: &Workspace) -> Result<Vec<Layer>, Failure> {
+fn layers(workspace: &Workspace, profile: &str) -> Result<Vec<Layer>, Failure> {
     let toolchain = Toolchain::find(workspace)?;
-    let programs = ["scone-operator", "operator-compiler"].map(|name| workspace.program("release", name));
+    let programs = ["scone-operator", "operator-compiler"].map(|name| workspace.program(profile, name));
     let [base, own] = rootfs::programs(&toolchain, &workspace.target, &programs, &workspace.root.join("LICENSE"))?;
     let names: Vec<_> = workspace.guests()?.iter().filter_map(|path| path.file_name().map(ToOwned::to_owned)).collect();
     let modules = rootfs::modules(&workspace.modules(), &names)?;
     Ok(vec![base, own, modules])
+}
+
+/// The image that the chart names.
+fn name(workspace: &Workspace) -> Result<String, Failure> {
+    let chart = workspace.root.join("deploy/chart/scone-operator/Chart.yaml");
+    let text = fs::read_to_string(&chart).map_err(|error| Failure::file("read", &chart, &error))?;
+    let found = text.lines().find_map(|line| line.trim().strip_prefix("image: "));
+    found.map(str::to_owned).ok_or_else(|| {
+        Failure::Bad(format!("{} names no image; add one under artifacthub.io/images, or use --name", chart.display()))
+    })
 }
 
 fn labels() -> Vec<(&'static str, &'static str)> {
@@ -157,11 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn the_image_is_called_as_the_chart_looks_for_it() {
-        let chart = fs::read_to_string(
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart/scone-operator/Chart.yaml"),
-        );
-        let version = format!("version: {}", env!("CARGO_PKG_VERSION"));
-        assert!(chart.unwrap().contains(&version), "Chart.yaml has another version than the workspace");
+    fn the_chart_and_its_image_have_the_workspaces_version() {
+        let workspace = Workspace::find().unwrap();
+        let chart = fs::read_to_string(workspace.root.join("deploy/chart/scone-operator/Chart.yaml")).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(chart.contains(&format!("\nversion: {version}\nappVersion: {version}\n")), "{chart}");
+        assert!(name(&workspace).unwrap().ends_with(&format!("/k8soperators:{version}")));
     }
 }

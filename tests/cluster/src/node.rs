@@ -64,6 +64,7 @@ impl NodeRing {
         let api = Forward::open(namespace.first(), SocketAddr::from((Ipv4Addr::LOCALHOST, settings::API)))?;
         let mut ring = Self { api, namespace, processes: Vec::new(), authority, files, programs };
         ring.start_store()?;
+        ring.wait_for_containerd().await?;
         ring.import(&Image::new(settings::PAUSE).program("pause", &read(&pause)?).entrypoint(&["/pause"])).await?;
         ring.wait_for_api().await?;
         ring.start_node()?;
@@ -167,18 +168,8 @@ impl NodeRing {
         fs::create_dir_all(&layout).map_err(|source| Error::io(&layout, source))?;
         // For the registry, so that policy Always works; and into containerd, so that policy Never does.
         succeed(Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(&layout)).map_err(Error::Image)?;
-        let started = Instant::now();
-        let mut poll = tokio::time::interval(Duration::from_millis(50));
-        loop {
-            poll.tick().await;
-            let words = ["--address", settings::CONTAINERD, "--namespace", "k8s.io", "images", "import"];
-            match succeed(self.inside("ctr")?.args(words).arg(tar)) {
-                Ok(()) => return Ok(()),
-                // It may only just have been started.
-                Err(said) if started.elapsed() < Duration::from_secs(20) && said.contains(settings::CONTAINERD) => {}
-                Err(said) => return Err(Error::Image(said)),
-            }
-        }
+        let words = ["--address", settings::CONTAINERD, "--namespace", "k8s.io", "images", "import"];
+        succeed(self.inside("ctr")?.args(words).arg(tar)).map_err(Error::Image)
     }
 
     /// Makes the stand-ins for SCONE's own images known to the node: `registry.scontain.com/scone.cloud/las` and `.../sgx-plugin`, with
@@ -243,6 +234,16 @@ impl NodeRing {
         let process = Process::start_with_path(name, &enter, &words, self.path(), &self.path_variable())?;
         self.processes.push(process);
         Ok(())
+    }
+
+    async fn wait_for_containerd(&mut self) -> Result<(), Error> {
+        let pid = self.namespace.first();
+        let answers = async || {
+            let mut version = namespace::command(pid, "ctr");
+            version.args(["--address", settings::CONTAINERD, "--timeout", "1s", "version"]);
+            version.env("PATH", namespace::path(&[])).output().is_ok_and(|output| output.status.success())
+        };
+        wait(&mut self.processes, "containerd", answers).await
     }
 
     async fn wait_for_api(&mut self) -> Result<(), Error> {

@@ -97,21 +97,36 @@ impl Tool {
             Err(why) => return Err(Error::NoGo { tool: self.name, why }),
         };
         let wanted = self.origin(&go)?;
-        let built = fs::read_to_string(&origin).unwrap_or_default();
-        if built != wanted || !place.is_file() {
+        let is_built = || place.is_file() && fs::read_to_string(&origin).is_ok_and(|built| built == wanted);
+        if is_built() {
+            return Ok(place);
+        }
+        let _alone = self.lock(&place, tell)?;
+        if !is_built() {
             let started = Instant::now();
             self.build(&go, &place, tell)?;
-            let broken = |source| Error::Io { what: format!("{} cannot be written", origin.display()), source };
-            fs::write(&origin, wanted).map_err(broken)?;
+            fs::write(&origin, &wanted).map_err(|source| Error::io(&origin, source))?;
             tell(&format!("built {} {} in {} s", self.name, self.version, started.elapsed().as_secs()));
         }
         Ok(place)
     }
 
+    /// The right to build it: two processes that build the same would each take twice the time. It ends with the file.
+    fn lock(&self, place: &Path, tell: &mut dyn FnMut(&str)) -> Result<fs::File, Error> {
+        let path = place.with_file_name(format!(".{}.lock", self.name));
+        let broken = |source| Error::io(&path, source);
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).map_err(broken)?;
+        let file = fs::File::create(&path).map_err(broken)?;
+        if file.try_lock().is_err() {
+            tell(&format!("waiting for another process that builds {} {}", self.name, self.version));
+            file.lock().map_err(broken)?;
+        }
+        Ok(file)
+    }
+
     fn build(&self, go: &go::Go, place: &Path, tell: &mut dyn FnMut(&str)) -> Result<(), Error> {
         let folder = place.parent().unwrap_or(Path::new("."));
         let broken = |source| Error::Io { what: format!("{} cannot be used", folder.display()), source };
-        fs::create_dir_all(folder).map_err(broken)?;
         tell(&format!("building {} {} from source (minutes, the first time)", self.name, self.version));
         let unfinished = folder.join(format!(".{}.{}", self.name, std::process::id()));
         let mut command = Command::new(&go.program);

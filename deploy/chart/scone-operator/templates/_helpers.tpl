@@ -9,7 +9,7 @@
 {{- define "scone.certificates" -}}/tmp/k8s-webhook-server/serving-certs{{- end }}
 
 {{- define "scone.image" -}}
-{{- .Values.image | default (printf "registry.scontain.com/scone.cloud/k8soperators:%s" .Chart.AppVersion) -}}
+{{- .Values.image | default (index .Chart.Annotations "artifacthub.io/images" | fromYamlArray | first).image -}}
 {{- end }}
 
 {{/* Labels of every object. */}}

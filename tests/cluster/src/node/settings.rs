@@ -152,7 +152,12 @@ impl Files {
             ("kube-proxy.json", self.proxy_configuration().to_string()),
             ("containerd.toml", self.containerd_configuration()),
             ("cni/10-ring.conflist", network().to_string()),
-            ("hosts/_default/hosts.toml", format!("server = \"http://{REGISTRY}\"\n")),
+            (
+                "hosts/_default/hosts.toml",
+                format!(
+                    "server = \"http://{REGISTRY}\"\n[host.\"http://{REGISTRY}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
+                ),
+            ),
         ]
     }
 
@@ -197,7 +202,10 @@ impl Files {
             r#"version = 2
 root = "{root}"
 state = "/run/containerd"
-disabled_plugins = ["aufs", "btrfs", "devmapper", "zfs"]
+disabled_plugins = [
+  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.zfs",
+]
 [grpc]
   address = "{CONTAINERD}"
 [plugins."io.containerd.internal.v1.opt"]
