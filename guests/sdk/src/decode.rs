@@ -9,6 +9,25 @@ pub(crate) fn decode<T: DeserializeOwned>(document: &[u8]) -> Result<T, Cause> {
     serde_json::from_slice(document).map_err(|error| locate::<T>(document, &error))
 }
 
+/// Reads an object of the kind that a module serves. Its status is what was written before: by another version, or by the host alone
+/// while there was no answer. One that cannot be read is none, since the next answer replaces it; it must not stand in its way.
+pub(crate) fn decode_parent<T: DeserializeOwned>(document: &[u8]) -> Result<T, Cause> {
+    decode(document).or_else(|cause| without_status(document, cause))
+}
+
+#[cold]
+fn without_status<T: DeserializeOwned>(document: &[u8], cause: Cause) -> Result<T, Cause> {
+    let is_about_status = cause.field == "status" || cause.field.starts_with("status.");
+    match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(document) {
+        Ok(mut object) if is_about_status => {
+            object.remove("status");
+            // Read from text just now: it can be written as text.
+            decode(&serde_json::to_vec(&object).unwrap_or_default())
+        }
+        _ => Err(cause),
+    }
+}
+
 #[cold]
 fn locate<T: DeserializeOwned>(document: &[u8], error: &serde_json::Error) -> Cause {
     let mut reader = serde_json::Deserializer::from_slice(document);
@@ -50,4 +69,42 @@ fn without_position(message: &str) -> String {
 pub(crate) fn decode_observed<T: DeserializeOwned>(what: &str, document: &[u8]) -> Result<T, Failure> {
     decode(document)
         .map_err(|cause| Failure::Retry(format!("{what} cannot be read: {}: {}", cause.field, cause.message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Thing {
+        spec: u8,
+        status: Option<Status>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Status {
+        state: String,
+    }
+
+    fn parent(text: &str) -> Result<Thing, String> {
+        decode_parent(text.as_bytes()).map_err(|cause| cause.field)
+    }
+
+    #[test]
+    fn a_status_that_cannot_be_read_is_none() {
+        for status in [r#"{"conditions":[]}"#, r#"{"state":7}"#, "[]"] {
+            assert_eq!(parent(&format!(r#"{{"spec":1,"status":{status}}}"#)), Ok(Thing { spec: 1, status: None }));
+        }
+        let status = Some(Status { state: "x".to_owned() });
+        assert_eq!(parent(r#"{"spec":1,"status":{"state":"x"}}"#), Ok(Thing { spec: 1, status }));
+    }
+
+    #[test]
+    fn what_else_cannot_be_read_is_told_whatever_the_status_is() {
+        assert_eq!(parent(r#"{"spec":"x","status":{}}"#), Err("spec".to_owned()));
+        assert_eq!(parent(r#"{"status":{},"spec":"x"}"#), Err("spec".to_owned()));
+        assert_eq!(parent("no object"), Err(String::new()));
+    }
 }

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Answer, Cause, CommandResult, Document, Failure, Finding, HttpResponse, Observed, Parent, QueryFailure,
-    decode::{decode, decode_observed},
+    decode::{decode, decode_observed, decode_parent},
     wire,
 };
 
@@ -30,7 +30,7 @@ impl<P: Parent> Snapshot<P> {
     /// Reads what came from the host. A parent that does not decode is the object's fault, not a trap.
     pub(crate) fn from_wire(wire: wire::Snapshot) -> Result<Self, Failure> {
         let wire::Snapshot { parent, children, answers, settings, finalizing, api_versions, now, extensions: _ } = wire;
-        let parent = decode(&parent).map_err(|cause| Failure::InvalidObject(vec![cause]))?;
+        let parent = decode_parent(&parent).map_err(|cause| Failure::InvalidObject(vec![cause]))?;
         Ok(Self { parent, finalizing, api_versions, now, settings: Settings(settings), children, answers })
     }
 
