@@ -141,6 +141,7 @@ const EXPECTED: &[(&str, &str)] = &[
     // What becomes of their admission is shown on a real API server: `tests/cluster/tests/webhook.rs`.
     ("bad_patch", "answers"),
     ("meddler", "answers"),
+    ("converter", "answers"),
     ("admitter_only", "answers"),
     ("reconciler_only", "answers"),
     ("log_flood", "answers"),

@@ -24,10 +24,12 @@ pub(crate) const WEBHOOK: &str = "probe.operator.scone.cloud";
 pub(crate) const LABEL: &str = "operator.scone.cloud/webhook-probe";
 /// Between two probes.
 const EVERY: Duration = Duration::from_secs(30);
-/// Between two probes as long as they do not arrive.
-const SOON: Duration = Duration::from_secs(5);
+/// After a probe that did not arrive, which may be an accident.
+const SOON: Duration = Duration::from_secs(1);
+/// After more of them.
+const LATER: Duration = Duration::from_secs(5);
 /// So many in a row that do not arrive are no accident: a new configuration takes a moment to be heard of.
-const MISSES: u32 = 2;
+const MISSES: u32 = 6;
 /// The same trouble is announced again after so many seconds.
 const REMIND: u64 = 3600;
 
@@ -102,7 +104,7 @@ impl Probe {
             }
             Err(error @ Error::Unreachable { .. }) => {
                 self.missed(seen, &error);
-                SOON
+                if seen.misses < MISSES { SOON } else { LATER }
             }
             // A probe that may not be sent says nothing about the way.
             Err(error) => {

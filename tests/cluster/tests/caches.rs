@@ -6,7 +6,7 @@ mod support;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -48,6 +48,12 @@ async fn a_kind_that_may_not_be_seen_stops_its_own_module_only() {
         .iter()
         .any(|line| line["message"].as_str().is_some_and(|text| text.starts_with("a right is missing")));
     assert!(missing, "rights are checked at start");
+
+    stage.grant("scone-operator", &["nodes"]).await;
+    soon("what the module makes once it sees", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las"))
+        .await;
+    let (_, readiness) = operator.readiness().await.unwrap();
+    assert!(!readiness.contains("forbidden"), "{readiness}");
     operator.stop().await;
 }
 
@@ -82,32 +88,100 @@ async fn nothing_is_written_before_every_cache_is_complete() {
     operator.stop().await;
 }
 
-#[tokio::test]
-async fn a_child_that_went_while_nobody_watched_comes_back() {
-    let stage = Stage::with(&["good"]).await;
-    // How watches of ConfigMaps are answered: 0 goes through.
-    let answer = Arc::new(AtomicU16::new(0));
-    let asked = Arc::clone(&answer);
-    let decide = move |method: &str, path: &str| {
-        let watch = method == "GET" && path.starts_with("/api/v1/configmaps") && path.contains("watch=");
-        match asked.load(Ordering::SeqCst) {
-            code @ 1.. if watch => Fate::Refuse(code),
-            _ => Fate::Pass,
+/// How a proxy treats one kind's watches and lists.
+#[derive(Clone)]
+struct Gate {
+    /// What becomes of watches.
+    watches: Arc<Mutex<Fate>>,
+    lists: Arc<AtomicUsize>,
+    /// Watches that did not go through.
+    stopped: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { watches: Arc::new(Mutex::new(Fate::Pass)), lists: Arc::default(), stopped: Arc::default() }
+    }
+
+    fn decide(&self, method: &str, path: &str) -> Fate {
+        if method != "GET" || !path.starts_with("/api/v1/configmaps") {
+            return Fate::Pass;
         }
-    };
-    let (proxy, kubeconfig) = stage.proxy(decide).await;
+        if !path.contains("watch=") {
+            // A list comes in pages.
+            self.lists.fetch_add(usize::from(!path.contains("continue=")), Ordering::SeqCst);
+            return Fate::Pass;
+        }
+        let fate = self.watches.lock().unwrap().clone();
+        self.stopped.fetch_add(usize::from(fate != Fate::Pass), Ordering::SeqCst);
+        fate
+    }
+
+    fn set(&self, fate: Fate) {
+        *self.watches.lock().unwrap() = fate;
+    }
+
+    /// Waits for one more than there were.
+    async fn more(count: &AtomicUsize, before: usize) {
+        soon("another request", || std::future::ready((count.load(Ordering::SeqCst) > before).then_some(()))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_went_while_nobody_watched_comes_back_however_the_server_tells_that_it_has_forgotten() {
+    let stage = Stage::with(&["good"]).await;
+    let gate = Gate::new();
+    let keeper = gate.clone();
+    let (proxy, kubeconfig) = stage.proxy(move |method, path| keeper.decide(method, path)).await;
     let operator = stage.operator_with(&kubeconfig, &[]).await;
     stage.greet("hello", "you").await;
-    soon("the child", || stage.sentence("hello", "Hello, you!")).await;
+    for forgotten in [Fate::Expire, Fate::Refuse(410)] {
+        soon("the child", || stage.sentence("hello", "Hello, you!")).await;
+        let stopped = gate.stopped.load(Ordering::SeqCst);
+        gate.set(Fate::Refuse(503));
+        proxy.cut();
+        Gate::more(&gate.stopped, stopped).await;
+        stage.delete("v1", "configmaps", Some("default"), "hello").await;
+        let (stopped, lists) = (gate.stopped.load(Ordering::SeqCst), gate.lists.load(Ordering::SeqCst));
+        gate.set(forgotten.clone());
+        Gate::more(&gate.stopped, stopped).await;
+        let told = Instant::now();
+        Gate::more(&gate.lists, lists).await;
+        gate.set(Fate::Pass);
+        soon("the child again", || stage.sentence("hello", "Hello, you!")).await;
+        assert!(told.elapsed() < Duration::from_secs(5), "{forgotten:?}: {:?}", told.elapsed());
+    }
+    operator.stop().await;
+}
 
-    answer.store(410, Ordering::SeqCst);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_thousand_objects_are_listed_again_in_less_than_twice_their_memory() {
+    let stage = Stage::with(&["good"]).await;
+    let gate = Gate::new();
+    let keeper = gate.clone();
+    let (proxy, kubeconfig) = stage.proxy(move |method, path| keeper.decide(method, path)).await;
+    stage.fill("default", 0..10_000).await;
+    let operator = stage.operator_with(&kubeconfig, &[]).await;
+    // Half of them come by a list, and half by a watch.
+    stage.fill("default", 10_000..20_000).await;
+    soon("all objects", || async { operator.cached().await.filter(|count| *count >= 20_000).map(drop) }).await;
+    let (rest, lists) = (operator.memory(), gate.lists.load(Ordering::SeqCst));
+    operator.forget_peak();
+    let listed = || {
+        let listed = |line: &&serde_json::Value| line["message"] == "listed" && line["kind"] == "ConfigMap";
+        operator.log().iter().filter(listed).count()
+    };
+    let before = listed();
+    gate.set(Fate::Expire);
     proxy.cut();
-    stage.delete("v1", "configmaps", Some("default"), "hello").await;
-    assert!(stage.get("v1", "configmaps", Some("default"), "hello").await.is_none());
-    let back = Instant::now();
-    answer.store(0, Ordering::SeqCst);
-    soon("the child again", || stage.sentence("hello", "Hello, you!")).await;
-    assert!(back.elapsed() < Duration::from_secs(5), "{:?}", back.elapsed());
+    Gate::more(&gate.lists, lists).await;
+    gate.set(Fate::Pass);
+    soon("another complete list", || std::future::ready((listed() > before).then_some(()))).await;
+    let peak = operator.peak();
+    let mib = |bytes: u64| bytes / 1024 / 1024;
+    println!("at rest {} MiB, peak {} MiB", mib(rest), mib(peak));
+    assert!(peak < rest * 22 / 10, "at rest {} MiB, peak {} MiB", mib(rest), mib(peak));
+    assert_eq!(operator.cached().await.map(|count| count >= 20_000), Some(true));
     operator.stop().await;
 }
 
@@ -115,7 +189,8 @@ async fn a_child_that_went_while_nobody_watched_comes_back() {
 async fn a_silent_api_server_costs_the_lease_and_nothing_else() {
     let stage = Stage::with(&["good"]).await;
     let (proxy, kubeconfig) = stage.proxy(|_, _| Fate::Pass).await;
-    let mut operator = stage.operator_with(&kubeconfig, &["--leader-elect", "--identity", "one"]).await;
+    let arguments = ["--leader-elect", "--identity", "one", "--watch-seconds", "10"];
+    let mut operator = stage.operator_with(&kubeconfig, &arguments).await;
     soon("the lease", || stage.holder("one")).await;
     let leads = |operator: &support::Operator, wanted: bool| {
         operator.log().iter().rfind(|line| line["message"] == "the lease").is_some_and(|line| line["leads"] == wanted)
@@ -125,11 +200,16 @@ async fn a_silent_api_server_costs_the_lease_and_nothing_else() {
     soon("a leader that stops writing", || std::future::ready(leads(&operator, false).then_some(()))).await;
     assert!(silent.elapsed() < Duration::from_secs(15), "before others may take the lease: {:?}", silent.elapsed());
     stage.greet("hello", "you").await;
-    // Longer than any single request may take.
-    stage.wait(Duration::from_secs(35)).await;
+    let end = silent + Duration::from_secs(16);
+    soon("the end of the lease", || std::future::ready((Instant::now() > end).then_some(()))).await;
     proxy.silence(false);
     soon("the lease again", || std::future::ready(leads(&operator, true).then_some(()))).await;
+    // Every connection from before is dead, and nobody says so.
     soon("the child", || stage.sentence("hello", "Hello, you!")).await;
+    stage.greet("hello", "all").await;
+    soon("the edit's effect", || stage.sentence("hello", "Hello, all!")).await;
+    stage.delete("v1", "configmaps", Some("default"), "hello").await;
+    soon("the child again", || stage.sentence("hello", "Hello, all!")).await;
     assert!(operator.runs(), "without a restart");
     operator.stop().await;
 }

@@ -18,13 +18,17 @@ use support::{Operator, Stage, balancer::Balancer, certificates, package, soon};
 
 const GREETINGS: &str = "/apis/example.com/v1/namespaces/default/greetings";
 const PROBES: &str = "/apis/fixtures.example.com/v1/namespaces/default/probes";
+/// A note, in the version in which none is stored.
+const NOTE: &str = "/apis/example.com/v2/namespaces/default/notes/n";
 const LAS: &str = "/apis/base.scone.cloud/v1beta1/las";
 const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 
 /// An operator behind a balancer.
 async fn serving(stage: &Stage, balancer: &Balancer, more: &[&str]) -> Operator {
     let url = balancer.url();
-    let mut arguments = vec!["--webhook-url", &url, "--webhook-bind-address", "127.0.0.1:0"];
+    // Of a flag that is given twice the last one counts.
+    let mut arguments =
+        vec!["--webhook-url", &url, "--webhook-bind-address", "127.0.0.1:0", "--webhook-drain-seconds", "1"];
     arguments.extend(more);
     let operator = stage.operator(&arguments).await;
     balancer.add(&operator.address("webhooks").unwrap());
@@ -78,7 +82,34 @@ async fn webhooks(stage: &Stage, which: &str) -> Option<Vec<String>> {
     Some(names.collect())
 }
 
-/// Creates greetings in dry runs from several tasks until it is stopped.
+/// What load consists of.
+#[derive(Clone, Copy)]
+enum Asks {
+    /// Greetings are created in dry runs, and need their default.
+    Defaults,
+    /// A note is read in the version in which it is not stored.
+    Conversions,
+}
+
+impl Asks {
+    /// Asks once, and gives what is wrong with the answer.
+    async fn once(self, stage: &Stage) -> Option<String> {
+        let (answer, pointer, wanted) = match self {
+            Self::Defaults => {
+                let asked = tried(stage, GREETINGS, &greeting("load", &json!({"name": "you"}))).await;
+                (asked, "/spec/salutation", json!("Hello"))
+            }
+            Self::Conversions => (stage.read(NOTE).await, "/spec/lines", json!(["one", "two"])),
+        };
+        match answer {
+            Ok(made) if made.pointer(pointer) == Some(&wanted) => None,
+            Ok(made) => Some(format!("no {pointer}: {made}")),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+/// Asks from several tasks until it is stopped.
 struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
@@ -88,17 +119,18 @@ struct Load {
 
 impl Load {
     fn start(stage: &Arc<Stage>, tasks: usize) -> Self {
+        Self::of(stage, tasks, Asks::Defaults)
+    }
+
+    fn of(stage: &Arc<Stage>, tasks: usize, asks: Asks) -> Self {
         let (stop, sent, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::default());
         let run = |_| {
             let (stage, stop, sent) = (Arc::clone(stage), Arc::clone(&stop), Arc::clone(&sent));
             let failed: Arc<Mutex<Vec<String>>> = Arc::clone(&failed);
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
-                    match tried(&stage, GREETINGS, &greeting("load", &json!({"name": "you"}))).await {
-                        Ok(made) if made["spec"]["salutation"] == "Hello" => {}
-                        Ok(made) => failed.lock().unwrap().push(format!("no default: {made}")),
-                        Err(error) => failed.lock().unwrap().push(error.to_string()),
-                    }
+                    let wrong = asks.once(&stage).await;
+                    failed.lock().unwrap().extend(wrong);
                     sent.fetch_add(1, Ordering::Relaxed);
                 }
             })
@@ -136,11 +168,13 @@ async fn a_user_is_shown_why_a_las_is_refused_and_gets_its_defaults() {
     let balancer = Balancer::start().await;
     let operator = reached(&stage, &balancer, &[]).await;
 
-    let status = refusal(&stage, LAS, &las(&json!({"dcapKey": "no-key"}))).await;
+    // What no schema says: one quantity is larger than another.
+    let greedy = json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}});
+    let status = refusal(&stage, LAS, &las(&greedy)).await;
     assert_eq!(status.code, 422);
     assert!(status.message.contains("admission webhook \"vlas.kb.io\" denied the request"), "{}", status.message);
-    assert!(status.message.contains("spec.dcapKey: must be 32 hexadecimal digits"), "{}", status.message);
-    assert_eq!(status.details.unwrap().causes[0].field, "spec.dcapKey");
+    assert!(status.message.contains("spec.resources.requests[cpu]"), "{}", status.message);
+    assert_eq!(status.details.unwrap().causes[0].field, "spec.resources.requests[cpu]");
 
     let made = tried(&stage, LAS, &las(&json!({"dcapKey": "0".repeat(32)}))).await.unwrap();
     assert_eq!((&made["spec"]["hostPort"], &made["spec"]["imagePullPolicy"]), (&json!(18766), &json!("Always")));
@@ -249,17 +283,15 @@ async fn a_way_that_is_blocked_is_told_within_a_minute_with_the_port_and_the_fix
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authorities_and_certificates_rotate_under_load_and_no_request_fails() {
-    let stage = Arc::new(Stage::with(&["good"]).await);
+    let stage = Arc::new(Stage::with(&["good", "converter"]).await);
     let balancer = Balancer::start().await;
     // An authority of 12 s, certificates of 6 s, used 1 s after they are trusted, the old authority trusted 3 s longer.
     let operator = reached(&stage, &balancer, &["--webhook-certificate-seconds", "12,6,1,3"]).await;
-    let load = Load::start(&stage, 4);
+    let note = json!({"apiVersion": "example.com/v1", "kind": "Note", "metadata": {"name": "n", "namespace": "default"}, "spec": {"text": "one\ntwo"}});
+    stage.apply_value(&note, "example.com/v1", "notes").await;
+    soon("a conversion", || async { Asks::Conversions.once(&stage).await.is_none().then_some(()) }).await;
+    let (load, conversions) = (Load::start(&stage, 3), Load::of(&stage, 1, Asks::Conversions));
     let (mut authorities, mut certificates) = (BTreeSet::new(), BTreeSet::new());
-    soon("three authorities", || async {
-        let secret = stage.get("v1", "secrets", Some("scone-system"), "webhook-server-cert").await?;
-        Some((secret["data"]["authority.crt"].to_string(), secret["data"]["tls.crt"].to_string()))
-    })
-    .await;
     while authorities.len() < 3 {
         let (authority, certificate) = soon("the Secret", || async {
             let secret = stage.get("v1", "secrets", Some("scone-system"), "webhook-server-cert").await?;
@@ -271,8 +303,9 @@ async fn authorities_and_certificates_rotate_under_load_and_no_request_fails() {
         load.goes_on(10).await;
     }
     load.goes_on(50).await;
-    let sent = load.end().await;
+    let (sent, converted) = (load.end().await, conversions.end().await);
     assert!(sent > 100 && certificates.len() >= 3, "{sent} requests, {} certificates", certificates.len());
+    assert!(converted > 30, "{converted} conversions");
     operator.stop().await;
 }
 
@@ -280,7 +313,8 @@ async fn authorities_and_certificates_rotate_under_load_and_no_request_fails() {
 async fn a_replica_that_ends_under_load_loses_no_request() {
     let stage = Arc::new(Stage::with(&["good"]).await);
     let balancer = Balancer::start().await;
-    let one = reached(&stage, &balancer, &["--leader-elect", "--identity", "one"]).await;
+    let one =
+        reached(&stage, &balancer, &["--leader-elect", "--identity", "one", "--webhook-drain-seconds", "10"]).await;
     let two = serving(&stage, &balancer, &["--leader-elect", "--identity", "two"]).await;
     let load = Load::start(&stage, 4);
     load.goes_on(100).await;
@@ -296,6 +330,40 @@ async fn a_replica_that_ends_under_load_loses_no_request() {
     let sent = load.end().await;
     assert!(sent > 300, "{sent}");
     two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_update_and_ten_swaps_of_the_module_under_load_lose_no_request() {
+    let stage = Arc::new(Stage::with(&["good"]).await);
+    let balancer = Balancer::start().await;
+    let mut old =
+        reached(&stage, &balancer, &["--leader-elect", "--identity", "replica-0", "--webhook-drain-seconds", "10"])
+            .await;
+    let load = Load::start(&stage, 4);
+    let started = Instant::now();
+    for (number, package) in ["good_v2", "good"].iter().cycle().take(10).map(|name| package(name)).enumerate() {
+        let loaded = old.sum("scone_operator_module_loads_total").await;
+        stage.module("good", &package);
+        soon("another swap", || async { (old.sum("scone_operator_module_loads_total").await > loaded).then_some(()) })
+            .await;
+        // Surge by one, as a Deployment without unavailable replicas does, in the middle of the swaps.
+        if number == 4 {
+            let new = serving(&stage, &balancer, &["--leader-elect", "--identity", "replica-1"]).await;
+            let (leaving, before) = (old.address("webhooks").unwrap(), std::mem::replace(&mut old, new));
+            before.terminate();
+            soon("no longer ready", || async {
+                before.readiness().await.is_none_or(|(code, _)| code != 200).then_some(())
+            })
+            .await;
+            balancer.remove(&leaving);
+            before.stop().await;
+        }
+    }
+    load.goes_on(50).await;
+    let rate = load.sent() as u64 / started.elapsed().as_secs().max(1);
+    let sent = load.end().await;
+    assert!(sent > 1_000 && rate >= 30, "{sent} requests, {rate} a second");
+    old.stop().await;
 }
 
 #[tokio::test]

@@ -32,9 +32,12 @@ async fn a_thousand_parents_at_rest_cost_no_write_and_neither_does_a_restart() {
     let before = stage.writes().len();
 
     let again = stage.operator(&[]).await;
-    soon("a settled operator", || stage.quiet(Duration::from_secs(10))).await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(5))).await;
+    let reconciles = again.sum("scone_operator_reconciles_total").await;
+    soon("ten quiet seconds", || stage.quiet(Duration::from_secs(10))).await;
     let written: Vec<Value> = stage.writes().split_off(before);
     assert!(written.is_empty(), "a restart wrote {:#?}", written.first());
+    assert_eq!(again.sum("scone_operator_reconciles_total").await, reconciles, "before the next resync");
     again.stop().await;
 }
 
@@ -172,6 +175,36 @@ async fn a_label_on_somebody_elses_object_leaves_everything_else_of_it_alone() {
     operator.stop().await;
 }
 
+/// How often who writes changed, as the audit log shows it.
+fn changes(stage: &Stage) -> usize {
+    let writers: Vec<String> = stage.writers().into_iter().filter(|user| user.starts_with("replica-")).collect();
+    writers.windows(2).filter(|pair| pair[0] != pair[1]).count()
+}
+
+#[tokio::test]
+async fn after_a_signal_the_next_replica_writes_within_three_seconds_and_never_beside_the_first() {
+    let stage = Stage::with(&["good"]).await;
+    let [first, second] = ["replica-1", "replica-2"].map(|user| stage.kubeconfig_of_admin(user));
+    let one = stage.operator_with(&first, &["--leader-elect", "--identity", "one"]).await;
+    soon("the lease of one", || stage.holder("one")).await;
+    let two = stage.operator_with(&second, &["--leader-elect", "--identity", "two"]).await;
+    let names: Vec<String> = (0..100).map(|number| format!("hello-{number}")).collect();
+    stage.greet_all(&names).await;
+    // In the middle of its work.
+    one.terminate();
+    let asked = Instant::now();
+    soon("the lease of two", || stage.holder("two")).await;
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    for name in &names {
+        soon("a child", || stage.sentence(name, "Hello, you!")).await;
+    }
+    one.stop().await;
+    stage.greet("hello-0", "all").await;
+    soon("the second replica's write", || stage.sentence("hello-0", "Hello, all!")).await;
+    assert_eq!(changes(&stage), 1, "first one, then two, never both");
+    two.stop().await;
+}
+
 #[tokio::test]
 async fn after_a_kill_the_next_replica_writes_when_the_lease_has_run_out_and_never_beside_the_first() {
     let stage = Stage::with(&["good"]).await;
@@ -186,9 +219,7 @@ async fn after_a_kill_the_next_replica_writes_when_the_lease_has_run_out_and_nev
     stage.greet("hello", "all").await;
     soon("the second replica's write", || stage.sentence("hello", "Hello, all!")).await;
     assert!(killed.elapsed() < Duration::from_secs(17), "{:?}", killed.elapsed());
-    let writers: Vec<String> = stage.writers().into_iter().filter(|user| user.starts_with("replica-")).collect();
-    let changes = writers.windows(2).filter(|pair| pair[0] != pair[1]).count();
-    assert_eq!(changes, 1, "first one, then two, never both: {writers:?}");
+    assert_eq!(changes(&stage), 1, "first one, then two, never both");
     two.stop().await;
 }
 
@@ -219,8 +250,9 @@ async fn a_parent_on_which_its_module_traps_is_tried_three_times_and_hurts_nobod
 #[tokio::test]
 async fn a_parent_with_the_longest_name_has_children_events_and_metrics() {
     let stage = Stage::with(&["as_told", "trap"]).await;
-    let operator = stage.operator(&[]).await;
     let long = "n".repeat(253);
+    let operator = stage.operator(&["--leader-elect", "--identity", &long]).await;
+    soon("the lease", || stage.holder(&long)).await;
     stage.apply_value(&wish(&long, json!({"maps": [map("child", "v")]})), WISHES, "wishes").await;
     soon("the child", || stage.maps(&[("child", "v")])).await;
     let probe = json!({"apiVersion": "fixtures.example.com/v1", "kind": "Probe", "metadata": {"name": long, "namespace": "default"}, "spec": {}});

@@ -76,16 +76,20 @@ impl Stage {
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
         let stage = Self { ring, admin, modules: tempfile::tempdir().unwrap() };
         for name in modules {
-            let bytes = package(name);
-            for kind in Package::read(bytes.clone()).unwrap().manifest.kinds {
-                stage.apply_value(&kind.crd, "apiextensions.k8s.io/v1", "customresourcedefinitions").await;
-                soon("the kind", || async { stage.list(&kind.api_version, &kind.plural).await.map(drop) }).await;
-            }
-            stage.module(&name.replace('_', "-"), &bytes);
+            stage.install(name).await;
+            stage.module(&name.replace('_', "-"), &package(name));
         }
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "scone-system"}});
         stage.apply_value(&namespace, "v1", "namespaces").await;
         stage
+    }
+
+    /// Installs the CRDs of a module.
+    pub(crate) async fn install(&self, name: &str) {
+        for kind in Package::read(package(name)).unwrap().manifest.kinds {
+            self.apply_value(&kind.crd, "apiextensions.k8s.io/v1", "customresourcedefinitions").await;
+            soon("the kind", || async { self.list(&kind.api_version, &kind.plural).await.map(drop) }).await;
+        }
     }
 
     /// Puts a module where the operator looks for it, as a complete file.
@@ -108,8 +112,17 @@ impl Stage {
         operator
     }
 
+    /// Starts an operator one of whose background tasks panics a second after its begin.
+    pub(crate) fn spawn_rigged(&self, kubeconfig: &Path, arguments: &[&str], task: &str) -> Operator {
+        self.spawn_in(kubeconfig, arguments, &[("SCONE_OPERATOR_PANIC", task)])
+    }
+
     /// Starts an operator.
     pub(crate) fn spawn(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
+        self.spawn_in(kubeconfig, arguments, &[])
+    }
+
+    fn spawn_in(&self, kubeconfig: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
         // The API server reaches no service here: webhooks are for tests that say where they are.
         let webhooks = if arguments.contains(&"--webhook-url") { "on" } else { "off" };
         // Compiled once for all clusters of all tests.
@@ -124,6 +137,7 @@ impl Stage {
             .args(["--webhooks", webhooks])
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -204,6 +218,11 @@ impl Stage {
     ) -> Result<Value, kube::Error> {
         let request = http::Request::builder().method(method).uri(path).header("content-type", content);
         self.admin.request(request.body(body.to_string().into_bytes()).unwrap()).await
+    }
+
+    /// What is under a path, or why it is not shown.
+    pub(crate) async fn read(&self, path: &str) -> Result<Value, kube::Error> {
+        self.admin.request(http::Request::get(path).body(Vec::new()).unwrap()).await
     }
 
     pub(crate) async fn get(
@@ -292,6 +311,16 @@ impl Operator {
     /// What it answers on `/readyz`.
     pub(crate) async fn readiness(&self) -> Option<(u16, String)> {
         self.answer("health", "/readyz").await
+    }
+
+    /// What it answers on `/livez`.
+    pub(crate) async fn liveness(&self) -> Option<(u16, String)> {
+        self.answer("health", "/livez").await
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Whether it still runs.

@@ -105,14 +105,14 @@ impl Stage {
     }
 
     /// Many objects of a size that is usual.
-    pub(crate) async fn fill(&self, namespace: &str, count: usize) {
+    pub(crate) async fn fill(&self, namespace: &str, numbers: std::ops::Range<usize>) {
         let filled = |number: usize| async move {
             let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("filler-{number}"), "namespace": namespace},
                 "data": {"text": "x".repeat(1024)}});
             let path = format!("/api/v1/namespaces/{namespace}/configmaps");
             self.send("POST", &path, "application/json", &map).await.unwrap();
         };
-        futures::stream::iter(0..count).for_each_concurrent(32, filled).await;
+        futures::stream::iter(numbers).for_each_concurrent(32, filled).await;
     }
 
     /// Time that has to pass, such as for something not to happen.
@@ -126,6 +126,13 @@ fn greeting(name: &str, whom: &str) -> Value {
 }
 
 impl Operator {
+    /// The sum of a counter over all its labels.
+    pub(crate) async fn sum(&self, name: &str) -> u64 {
+        let text = self.metrics().await;
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
     /// How many objects it keeps.
     pub(crate) async fn cached(&self) -> Option<usize> {
         let text = self.metrics().await;
