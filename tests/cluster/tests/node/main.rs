@@ -90,7 +90,8 @@ async fn the_plug_in_and_las_run_answer_their_probes_and_label_the_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_is_swapped_by_kubectl_apply_while_edits_go_on() {
     let site = Site::start().await;
-    site.install(&[]);
+    // The new version makes a ConfigMap, which those in the image do not.
+    site.install(&["--set-json", &site.rules("las-next")]);
     site.with_services().await;
     let load = Load::start(&site, 2);
     load.goes_on(20).await;

@@ -85,6 +85,14 @@ impl Site {
         self.kubectl(&["apply", "--server-side", "-f", &path]);
     }
 
+    /// What a module needs, as a value for the chart: `modctl rbac MODULE -o json`.
+    pub(crate) fn rules(&self, module: &str) -> String {
+        let package = variable("SCONE_OPERATOR_MODULES").join(format!("{module}.wasm"));
+        let roles = succeed(Command::new(variable("SCONE_OPERATOR_MODCTL")).arg("rbac").arg(package).args(["-o", "json"]));
+        let roles: Value = serde_json::from_str(&roles).unwrap();
+        format!("rbac.extraRules={}", roles["cluster"])
+    }
+
     /// `modctl configmap MODULE | kubectl apply --server-side -f -`.
     pub(crate) fn apply_module(&self, module: &str, name: &str) {
         let package = variable("SCONE_OPERATOR_MODULES").join(format!("{module}.wasm"));
