@@ -138,10 +138,11 @@ const EXPECTED: &[(&str, &str)] = &[
     ("good", "answers"),
     ("good_v2", "answers"),
     ("as_told", "answers"),
+    ("three_children", "answers"),
     // What becomes of their admission is shown on a real API server: `tests/cluster/tests/webhook.rs`.
     ("bad_patch", "answers"),
-    ("meddler", "answers"),
     ("converter", "answers"),
+    ("meddler", "answers"),
     ("admitter_only", "answers"),
     ("reconciler_only", "answers"),
     ("log_flood", "answers"),
@@ -240,6 +241,17 @@ fn good_and_its_next_version_answer() {
     let [one, two] = ["good", "good_v2"].map(|name| loaded(name).reconcile_now(&snapshot).unwrap());
     assert_eq!(one.children.len(), two.children.len());
     assert_ne!(one.children, two.children, "the next version adds a label");
+}
+
+#[test]
+fn three_children_wants_as_many_and_looks_at_nodes() {
+    let trio = serde_json::json!({
+        "apiVersion": "example.com/v1", "kind": "Trio",
+        "metadata": {"name": "t", "namespace": "team", "uid": "u3", "generation": 1}, "spec": {"text": "all"},
+    });
+    let desired = loaded("three_children").reconcile_now(&Snapshot::of(Document::from_value(&trio))).unwrap();
+    let kinds: Vec<&str> = desired.children.iter().map(|child| child.identity.kind.as_str()).collect();
+    assert_eq!((kinds, desired.queries.len()), (vec!["ConfigMap", "Secret", "ServiceAccount"], 1));
 }
 
 #[test]

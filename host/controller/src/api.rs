@@ -9,7 +9,7 @@ use operator_core::{Document, ObjectRef};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Cache, Error};
+use crate::{Cache, Error, awaited::version};
 
 /// Largest answer that is read, in bytes.
 const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
@@ -34,18 +34,20 @@ impl<'a> Api<'a> {
         Self { client, cache }
     }
 
-    /// Server-side apply, forced: what a module wants wins, and a test shows which manager lost.
+    /// Server-side apply, forced: what a module wants wins, and a test shows which manager lost. Gives the version that the object has
+    /// now; 0 when the server does not say.
     pub(crate) async fn apply(
         &self,
         identity: &ObjectRef,
         subresource: Option<&str>,
         manager: &str,
         document: &Document,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let query = format!("fieldManager={manager}&force=true");
         let path = self.path(identity, Some(&identity.name), subresource, &query)?;
         let body = document.to_bytes();
-        self.send("apply", identity, Method::PATCH, path, "application/apply-patch+yaml", body).await.map(drop)
+        let answer = self.send("apply", identity, Method::PATCH, path, "application/apply-patch+yaml", body).await?;
+        Ok(version(&Document::new(answer)))
     }
 
     /// Deletes exactly this object; gone already is fine.

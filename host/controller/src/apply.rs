@@ -24,6 +24,8 @@ pub(crate) struct Applied {
     pub(crate) written: Vec<Written>,
     /// Objects that were not written, since others keep undoing it: what to tell, and the seconds to wait.
     pub(crate) contended: Vec<(String, u32)>,
+    /// The version that each object of the parent's set got.
+    pub(crate) versions: Vec<(ObjectRef, u64)>,
 }
 
 /// Carries out a plan: the inventory is on record before the first object is made, stages come in order, pruning is last, and
@@ -31,13 +33,13 @@ pub(crate) struct Applied {
 pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Applied, Error> {
     let api = Api::new(&ctx.client, &*ctx.cache);
     let manager = plan::manager(module);
-    let (mut written, mut contended) = (Vec::new(), Vec::new());
+    let (mut written, mut contended, mut versions) = (Vec::new(), Vec::new(), Vec::new());
     let mut wrote = |identity: &ObjectRef, verb: &'static str| {
         info!(module, verb, object = %identity, "wrote");
         written.push(Written { identity: identity.clone(), verb });
     };
     if let Some(record) = &plan.record {
-        api.apply(&plan.parent, None, &manager, record).await?;
+        versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, record).await?));
         wrote(&plan.parent, "record");
     }
     for step in plan.steps.iter().filter(|step| step.verb.writes()) {
@@ -48,7 +50,8 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
         if step.verb == Verb::Adopt && claim(&api, &manager, &step.identity).await? {
             wrote(&step.identity, "claim");
         }
-        let verb = write(&api, &manager, step).await?;
+        let (verb, version) = write(&api, &manager, step).await?;
+        versions.push((step.identity.clone(), version));
         wrote(&step.identity, verb);
     }
     let partial_manager = plan::partial_manager(module, &plan.parent);
@@ -57,7 +60,7 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
             // The object went meanwhile, and its labels with it.
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
-            Ok(()) => wrote(&step.identity, if step.verb == PartialVerb::Set { "set" } else { "withdraw" }),
+            Ok(_) => wrote(&step.identity, if step.verb == PartialVerb::Set { "set" } else { "withdraw" }),
         }
     }
     for step in plan.prune.iter().filter(|step| step.verb.writes()) {
@@ -65,14 +68,14 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
         wrote(&step.identity, "prune");
     }
     if let Some(shrink) = &plan.shrink {
-        api.apply(&plan.parent, None, &manager, shrink).await?;
+        versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, shrink).await?));
         wrote(&plan.parent, "record");
     }
     if let (Some(release), true) = (&plan.release, gone(ctx, plan)) {
         api.apply(&plan.parent, None, &manager, release).await?;
         wrote(&plan.parent, "release");
     }
-    Ok(Applied { written, contended })
+    Ok(Applied { written, contended, versions })
 }
 
 /// Whether an object has to wait because somebody keeps undoing what is written to it, and who.
@@ -123,18 +126,19 @@ fn gone(ctx: &Context, plan: &Plan) -> bool {
     plan.prune.iter().all(|step| ctx.cache.get(&step.identity).is_none())
 }
 
-async fn write(api: &Api<'_>, manager: &str, step: &Step) -> Result<&'static str, Error> {
-    let Some(document) = &step.document else { return Ok("unchanged") };
+/// What was done, and the version that the object has now.
+async fn write(api: &Api<'_>, manager: &str, step: &Step) -> Result<(&'static str, u64), Error> {
+    let Some(document) = &step.document else { return Ok(("unchanged", 0)) };
     match api.apply(&step.identity, None, manager, document).await {
-        Ok(()) => Ok(match step.verb {
-            Verb::Create => "create",
-            Verb::Adopt => "adopt",
-            _ => "update",
+        Ok(version) => Ok(match step.verb {
+            Verb::Create => ("create", version),
+            Verb::Adopt => ("adopt", version),
+            _ => ("update", version),
         }),
         Err(error) if step.recreate && step.uid.is_some() && error.is_invalid() => {
             warn!(object = %step.identity, %error, "a field is immutable: the object is deleted and made again");
             api.delete(&step.identity, step.uid.as_deref()).await?;
-            Ok("recreate")
+            Ok(("recreate", 0))
         }
         Err(error) => Err(error),
     }

@@ -110,8 +110,7 @@ mod tests {
     fn a_status_that_says_something_new_is_told_whatever_went_back_and_forth_before() {
         let contention = Contention::default();
         let identity = ObjectRef::namespaced("example.com/v1", "Wish", "a", "w");
-        let held =
-            |said: &str, now| contention.holds_status(&identity, &Document::new(said.as_bytes().to_vec()), now);
+        let held = |said: &str, now| contention.holds_status(&identity, &Document::new(said.as_bytes().to_vec()), now);
         assert!((0..6).all(|n| !held(if n % 2 == 0 { "waiting" } else { "ready" }, n)));
         assert!(held("waiting", 6), "the same, for the fourth time");
         assert!(!held("contended", 6));

@@ -83,6 +83,16 @@ impl Error {
         matches!(self, Self::Refused { code: 400 | 422, .. })
     }
 
+    /// What somebody has to do before the same request can get through, when it is for somebody to do: the server forbids it, or misses
+    /// what it needs. Trying again finds out.
+    pub(crate) fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { code: 403, .. } => Some("grant the right, or lift the quota or policy that forbids it"),
+            Self::Refused { code: 404, .. } => Some("create what is missing"),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
     }

@@ -7,6 +7,7 @@
 
 mod api;
 mod apply;
+mod awaited;
 mod background;
 mod contention;
 mod error;

@@ -18,6 +18,7 @@ use tracing::{Instrument, debug, info_span, warn};
 use crate::{
     Cache, Clock, Error, Outside,
     apply::{self, Applied, Written},
+    awaited::Awaited,
     contention::Contention,
     observe::{self, Observation},
     report,
@@ -61,6 +62,7 @@ struct Memory {
     acted: Vec<Answer>,
     events: Vec<Event>,
     settled: Option<Arc<Settled>>,
+    awaited: Awaited,
 }
 
 /// What one reconcile did.
@@ -172,6 +174,10 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
         let (requeue, samples) = (settled.requeue, settled.samples.clone());
         return Ok(Outcome { requeue, samples, spared: true, ..outcome(module, settled.progress.clone(), true) });
     }
+    if is_behind(ctx, parent) {
+        let progress = Progress::Waiting(vec!["what was written is not seen yet".to_owned()]);
+        return Ok(Outcome { requeue: Some(1), ..outcome(module, progress, true) });
+    }
     let (desired, answers) = match compute(ctx, module, &observation, parent).await {
         Ok(computed) => computed,
         Err(failure) => return refuse(ctx, module, &observation, None, Progress::of_failure(&failure)).await,
@@ -196,6 +202,16 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
             refuse(ctx, module, &observation, None, progress).await
         }
     }
+}
+
+/// Whether caches do not show yet what the last reconcile wrote.
+fn is_behind(ctx: &Context, parent: &ObjectRef) -> bool {
+    let memory = ctx.recall(parent);
+    if memory.awaited.is_empty() || memory.awaited.holds(&*ctx.cache, ctx.clock.now()) {
+        return !memory.awaited.is_empty();
+    }
+    ctx.remember(parent, Memory { awaited: Awaited::default(), ..memory });
+    false
 }
 
 /// Calls the module until its questions settle, starting from what it asked last time.
@@ -233,14 +249,21 @@ async fn carry_out(
 ) -> Result<Outcome, Error> {
     let name = &module.manifest().name;
     let parent = observation.parent.object_ref();
-    let Applied { written, contended } = match apply::apply(ctx, name, &plan).await {
+    let Applied { written, contended, mut versions } = match apply::apply(ctx, name, &plan).await {
         Ok(applied) => applied,
         Err(error) if error.is_invalid() => {
             // The server will refuse the same request again: somebody must change the object or the module first.
             let progress = Progress::Stalled { reason: "ApplyRefused", message: error.to_string() };
             return refuse(ctx, module, observation, Some(&desired), progress).await;
         }
-        Err(error) => return Err(error),
+        Err(error) => {
+            if let Some(remedy) = error.remedy() {
+                let message = format!("{error}; {remedy}");
+                let progress = Progress::Stalled { reason: "ApplyRefused", message };
+                refuse(ctx, module, observation, Some(&desired), progress).await?;
+            }
+            return Err(error);
+        }
     };
     act(ctx, observation, &parent, &desired).await;
     let mut progress = Progress::of_plan(&plan);
@@ -260,10 +283,16 @@ async fn carry_out(
     let released = written.iter().any(|w| w.verb == "release");
     let reported = if released {
         ctx.forget(&parent);
-        false
+        None
     } else {
         report::report(ctx, name, observation, desired.status.as_ref(), &desired.conditions, &progress).await?
     };
+    versions.extend(reported.map(|version| (parent.clone(), version)));
+    let reported = reported.is_some();
+    if !released && !versions.is_empty() {
+        let awaited = Awaited::new(versions, ctx.clock.now());
+        ctx.remember(&parent, Memory { awaited, ..ctx.recall(&parent) });
+    }
     if ctx.spares && written.is_empty() && !reported && !plan.writes() && desired.actions.is_empty() {
         let settled = Settled::new(ctx, module.generation(), observation, answers, &desired, progress.clone());
         let memory = ctx.recall(&parent);
@@ -296,10 +325,11 @@ async fn refuse(
         // Some kinds take no status without fields that only the module knows: then the event below has to tell.
         Err(error) if error.is_invalid() => {
             warn!(%error, "the status takes no condition");
-            false
+            None
         }
         other => other?,
     };
+    let reported = reported.is_some();
     let mut events = Vec::new();
     // What the status tells already needs no event, such as after a restart.
     if let Progress::Stalled { reason, message } = &progress

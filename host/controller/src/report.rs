@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::{Cache, Context, Error, api::Api, contention::fingerprint, observe::Observation, observe::parent_value};
 
-/// Writes the parent's status when it differs from what the parent shows; tells whether it did.
+/// Writes the parent's status when it differs from what the parent shows; gives the version that the parent has then.
 pub(crate) async fn report(
     ctx: &Context,
     module: &str,
@@ -15,15 +15,15 @@ pub(crate) async fn report(
     answer: Option<&Document>,
     conditions: &[Condition],
     progress: &Progress,
-) -> Result<bool, Error> {
+) -> Result<Option<u64>, Error> {
     let identity = observation.parent.object_ref();
     let parent = parent_value(observation)?;
     let conditions = status::conditions(conditions, progress);
     let now = ctx.clock.now();
-    let Some(next) = status::next(&parent, answer, &conditions, &time(now)) else { return Ok(false) };
+    let Some(next) = status::next(&parent, answer, &conditions, &time(now)) else { return Ok(None) };
     if ctx.contention.holds_status(&identity, &said(answer, &conditions), now) {
         warn!(object = %identity, "its status does not stay as written; does its CRD know `conditions` and all fields?");
-        return Ok(false);
+        return Ok(None);
     }
     let mut metadata = json!({"name": identity.name});
     if let (Some(map), Some(namespace)) = (metadata.as_object_mut(), &identity.namespace) {
@@ -35,8 +35,8 @@ pub(crate) async fn report(
     let manager = plan::status_manager(module);
     match api.apply(&identity, Some("status"), &manager, &Document::from_value(&document)).await {
         // The parent went while its last status was computed.
-        Err(error) if error.is_not_found() => Ok(false),
-        other => other.map(|()| true),
+        Err(error) if error.is_not_found() => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -56,8 +56,8 @@ pub(crate) fn shows(observation: &Observation, reason: &str, message: &str) -> b
 fn said(answer: Option<&Document>, conditions: &[Condition]) -> Document {
     let mut bytes = answer.map(|answer| answer.bytes().to_vec()).unwrap_or_default();
     for condition in conditions {
-        let parts = [&condition.type_, condition.status.as_str(), &condition.reason, &condition.message];
-        parts.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+        let parts = [condition.type_.as_str(), condition.status.as_str(), &condition.reason, &condition.message];
+        bytes.extend(parts.into_iter().flat_map(str::bytes));
     }
     Document::new(bytes)
 }

@@ -26,7 +26,7 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     modules::make(workspace, &modules::Arguments { fixtures: true, check_reproducible: false })?;
     let mut release = vec!["build", "--release"];
     release.extend(modules::WHOLE);
-    release.extend(["--bin", "bench", "--bin", "operator-compiler"]);
+    release.extend(["--bin", "bench", "--bin", "operator-compiler", "--bin", "scone-operator"]);
     build(workspace, "building the benchmarks with all optimisations (minutes, the first time)", &release)?;
     let mut command = Command::new(workspace.program("release", "bench"));
     command.current_dir(&workspace.root).args(&arguments.name).envs(modules::environment(workspace, "release"));

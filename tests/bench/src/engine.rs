@@ -29,7 +29,7 @@ const SWAPS: u32 = 1_000;
 const CALLS: u32 = 200;
 
 /// All of them, each reported as soon as it is known.
-pub(crate) fn run(mut report: impl FnMut(Figure)) -> Result<(), Error> {
+pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     // An engine for each figure: what a call costs depends on the memory that earlier calls touched in its slot.
     let loaded = || load(&engine(Some(folder.path()))?, &subject::package("las")?);
@@ -41,14 +41,14 @@ pub(crate) fn run(mut report: impl FnMut(Figure)) -> Result<(), Error> {
     many(folder.path(), report)
 }
 
-fn engine(cache: Option<&std::path::Path>) -> Result<Engine, Error> {
+pub(crate) fn engine(cache: Option<&std::path::Path>) -> Result<Engine, Error> {
     let config = EngineConfig::new(Compiler::locate()?);
     let Some(cache) = cache else { return Ok(Engine::new(config)?) };
     let folder = cap_std::fs::Dir::open_ambient_dir(cache, cap_std::ambient_authority())?;
     Ok(Engine::new(config.with_cache(folder))?)
 }
 
-fn load(engine: &Engine, package: &Package) -> Result<Loaded, Error> {
+pub(crate) fn load(engine: &Engine, package: &Package) -> Result<Loaded, Error> {
     Ok(engine.load(package.manifest.clone(), &package.digest, &package.component)?)
 }
 
@@ -160,7 +160,7 @@ fn slowest(serving: &Arc<Serving>, snapshot: &Snapshot, meanwhile: impl FnOnce()
 }
 
 /// Fifty modules: what each costs while it idles, and how long a start takes with all of them compiled before.
-fn many(cache: &std::path::Path, mut report: impl FnMut(Figure)) -> Result<(), Error> {
+fn many(cache: &std::path::Path, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
     let packages = (0..MANY).map(|number| subject::read(&subject::variant(number)?)).collect::<Result<Vec<_>, _>>()?;
     let start = Instant::now();
     let fresh = engine(Some(cache))?;

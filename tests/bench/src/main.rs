@@ -1,5 +1,6 @@
 //! `bench [NAME] [--json]`: figures, each against its yardstick in the same run. Numbers that were reached stand in `README.md`.
 
+mod cluster;
 mod engine;
 mod measure;
 mod memory;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Name {
     /// What the sandbox costs a call; what loading, swapping and idling costs.
     Engine,
+    /// What the operator does beside a real API server: settling, looking again, answering webhooks; its start and its memory.
+    Cluster,
 }
 
 /// Why there is no figure.
@@ -48,12 +51,30 @@ enum Error {
     Io(#[from] std::io::Error),
     #[error("a thread panicked")]
     Panicked,
+    #[error(transparent)]
+    Cluster(#[from] ::cluster::Error),
+    #[error("the API server refuses a request: {0}")]
+    Api(#[from] kube::Error),
+    #[error("a request cannot be written: {0}")]
+    Request(#[from] http::Error),
+    #[error("an object cannot be read: {0}")]
+    Document(#[from] operator_core::DocumentError),
+    #[error("the plan is refused: {0}")]
+    Rejection(#[from] operator_core::Rejection),
+    #[error("no TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("SCONE_OPERATOR_PROGRAM names no program; run the benchmarks with `cargo xtask bench`")]
+    NoProgram,
+    #[error("{0} did not come in time")]
+    Late(&'static str),
+    #[error("{0}")]
+    Unexpected(String),
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this program prints figures")]
 fn main() -> ExitCode {
-    let Arguments { name: Some(Name::Engine) | None, json } = Arguments::parse();
-    let report = |figure: Figure| {
+    let Arguments { name, json } = Arguments::parse();
+    let mut report = |figure: Figure| {
         if json {
             // Numbers and names: this can always be written.
             println!("{}", serde_json::to_string(&figure).unwrap_or_default());
@@ -61,7 +82,12 @@ fn main() -> ExitCode {
             println!("{}", line(&figure));
         }
     };
-    match engine::run(report) {
+    let measured = match name {
+        Some(Name::Engine) => engine::run(&mut report),
+        Some(Name::Cluster) => cluster::run(&mut report),
+        None => engine::run(&mut report).and_then(|()| cluster::run(&mut report)),
+    };
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -73,5 +99,5 @@ fn main() -> ExitCode {
 /// A figure as a person reads it.
 fn line(figure: &Figure) -> String {
     let Figure { name, value, unit, yardstick, ratio, spread } = figure;
-    format!("{name:<14} {value:>10.3} {unit} (yardstick {yardstick:.3}, ratio {ratio:.3} ± {spread:.3})")
+    format!("{name:<17} {value:>10.3} {unit} (yardstick {yardstick:.3}, ratio {ratio:.3} ± {spread:.3})")
 }

@@ -57,9 +57,17 @@ pub(crate) fn request() -> Result<Request, Error> {
     })
 }
 
-/// The package of a built module.
+/// The package of a built module, or of a fixture.
 pub(crate) fn package(name: &str) -> Result<Package, Error> {
-    read(&std::fs::read(folder().join(format!("{name}.wasm")))?)
+    read(&file(name)?)
+}
+
+/// The bytes of a built module, or of a fixture.
+pub(crate) fn file(name: &str) -> Result<Vec<u8>, Error> {
+    let file = format!("{name}.wasm");
+    let folders = [folder("SCONE_OPERATOR_MODULES", "modules"), folder("SCONE_OPERATOR_FIXTURES", "fixtures")];
+    let found = folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file());
+    Ok(std::fs::read(found.unwrap_or_else(|| PathBuf::from(file)))?)
 }
 
 /// A package from its bytes.
@@ -69,15 +77,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Package, Error> {
 
 /// The bytes of LAS, made unlike any other by a custom section that says nothing.
 pub(crate) fn variant(number: u8) -> Result<Vec<u8>, Error> {
-    let mut bytes = std::fs::read(folder().join("las.wasm"))?;
+    let mut bytes = file("las")?;
     // Section 0, its size, then the length of its name, the name, and one byte of content.
     bytes.extend([0, 9, 7, b'v', b'a', b'r', b'i', b'a', b'n', b't', number]);
     Ok(bytes)
 }
 
-fn folder() -> PathBuf {
-    let set = std::env::var_os("SCONE_OPERATOR_MODULES").map(PathBuf::from);
-    set.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/modules"))
+fn folder(variable: &str, name: &str) -> PathBuf {
+    let set = std::env::var_os(variable).map(PathBuf::from);
+    set.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(name))
 }
 
 fn object_ref(native: guest::ObjectRef) -> ObjectRef {

@@ -98,7 +98,7 @@ fn a_child_that_the_server_refuses_stalls_with_the_servers_words() {
 }
 
 #[test]
-fn a_child_in_a_namespace_that_does_not_exist_is_tried_again() {
+fn a_child_in_a_namespace_that_does_not_exist_is_told_and_tried_again() {
     let elsewhere = || child_of(ObjectRef::namespaced("v1", "ConfigMap", "later", "m"), json!({}));
     let mut manifest = manifest();
     manifest.finalizer = true;
@@ -106,9 +106,16 @@ fn a_child_in_a_namespace_that_does_not_exist_is_tried_again() {
     let error = stage.try_once().unwrap_err();
     assert_eq!(error.reason(), "ApiRefused");
     assert!(error.to_string().contains(r#"namespaces "later" not found"#));
+    assert_eq!(stage.condition("Stalled"), ("True".into(), "ApplyRefused".into()));
+    let status = stage.object(&stage.parent).unwrap()["status"].to_string();
+    assert!(status.contains("not found; create what is missing"), "{status}");
+    let mark = stage.mark();
+    stage.try_once().unwrap_err();
+    assert_eq!(stage.writes_since(mark), Vec::<String>::new(), "the same refusal again is nothing new to say");
     stage.world.add_namespace("later");
     stage.settle();
     assert!(stage.object(&ObjectRef::namespaced("v1", "ConfigMap", "later", "m")).is_some());
+    assert_eq!(stage.condition("Stalled").0, "False");
 }
 
 /// The state of a cluster, without what tells only when or how often it was written.

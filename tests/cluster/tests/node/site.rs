@@ -88,7 +88,8 @@ impl Site {
     /// What a module needs, as a value for the chart: `modctl rbac MODULE -o json`.
     pub(crate) fn rules(&self, module: &str) -> String {
         let package = variable("SCONE_OPERATOR_MODULES").join(format!("{module}.wasm"));
-        let roles = succeed(Command::new(variable("SCONE_OPERATOR_MODCTL")).arg("rbac").arg(package).args(["-o", "json"]));
+        let roles =
+            succeed(Command::new(variable("SCONE_OPERATOR_MODCTL")).arg("rbac").arg(package).args(["-o", "json"]));
         let roles: Value = serde_json::from_str(&roles).unwrap();
         format!("rbac.extraRules={}", roles["cluster"])
     }

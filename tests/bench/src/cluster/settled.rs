@@ -1,0 +1,130 @@
+//! An operator whose parents are all as they should be: how fast it starts, how fast it looks at them again, what it keeps.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{
+    MODULE, audit,
+    operator::Operator,
+    stage::{OPERATOR, Stage, send, tell, until},
+    trios,
+};
+use crate::{
+    Error,
+    measure::{Figure, number},
+};
+
+/// Each with three children: ten thousand objects.
+pub(crate) const PARENTS: usize = 2_500;
+/// Where they are.
+pub(crate) const NAMESPACE: &str = "trios";
+const STARTS: usize = 5;
+const PASSES: usize = 7;
+
+/// The kinds that the modules need, as lists.
+const LISTS: [&str; 9] = [
+    "/apis/example.com/v1/trios",
+    "/api/v1/configmaps",
+    "/api/v1/secrets",
+    "/api/v1/serviceaccounts",
+    "/api/v1/nodes",
+    "/api/v1/pods",
+    "/apis/apps/v1/daemonsets",
+    "/apis/base.scone.cloud/v1beta1/las",
+    "/apis/base.scone.cloud/v1beta1/sgxplugins",
+];
+
+/// Takes the figures; gives the operator, which is quiet.
+pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Result<Operator, Error> {
+    tell("10,000 objects ...");
+    for (name, label) in [("one", "true"), ("two", "true"), ("three", "true"), ("aside", "false")] {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"example.com/trio": label}}});
+        stage.apply(&format!("/api/v1/nodes/{name}"), &node).await?;
+    }
+    trios::make(stage, NAMESPACE, PARENTS).await?;
+    let (operator, _) = Operator::start(stage, &[]).await?;
+    operator.rest(Duration::from_secs(2)).await?;
+    drop(operator);
+    let before = written(stage);
+
+    let mut starts = Vec::new();
+    for _ in 0..STARTS {
+        let (operator, took) = Operator::start(stage, &[]).await?;
+        operator.rest(Duration::from_secs(1)).await?;
+        drop(operator);
+        starts.push((took.as_secs_f64(), lists(stage).await?.0.as_secs_f64()));
+    }
+    report(Figure::of("start", "s", &starts));
+
+    let (operator, _) = Operator::start(stage, &[]).await?;
+    operator.rest(Duration::from_secs(2)).await?;
+    let objects = operator.metric("scone_operator_cached_objects").await?;
+    if objects < 10_000.0 {
+        return Err(Error::Unexpected(format!("{objects} objects are cached, not 10,000")));
+    }
+    report(Figure::of("rss", "MB", &[(operator.resident()?, lists(stage).await?.1)]));
+
+    let mut passes = Vec::new();
+    for round in 0..PASSES {
+        passes.push((changed_node(stage, &operator, round).await?, loaded_again(stage, &operator).await?));
+    }
+    if written(stage) != before {
+        return Err(Error::Unexpected(format!("{} writes although nothing had changed", written(stage) - before)));
+    }
+    report(Figure::of("noop-resync", "reconciles/s", &passes));
+    Ok(operator)
+}
+
+fn written(stage: &Stage) -> usize {
+    audit::of(&audit::writes(stage, NAMESPACE), OPERATOR).count()
+}
+
+/// The same lists as an operator asks for at its start, all at once: how long they take, and how large they are, in millions of bytes.
+async fn lists(stage: &Stage) -> Result<(Duration, f64), Error> {
+    let started = Instant::now();
+    let lists = futures::future::try_join_all(LISTS.iter().map(|path| stage.get(path))).await?;
+    Ok((started.elapsed(), number(lists.iter().map(String::len).sum()) / 1e6))
+}
+
+/// All parents are looked at again because a node changed that none of them counts.
+async fn changed_node(stage: &Stage, operator: &Operator, round: usize) -> Result<f64, Error> {
+    let change = json!({"metadata": {"labels": {"example.com/round": round.to_string()}}}).to_string().into_bytes();
+    pass(operator, async || {
+        let merge = "application/merge-patch+json";
+        send(&stage.client, "PATCH", "/api/v1/nodes/aside", merge, change.clone()).await.map(drop)
+    })
+    .await
+}
+
+/// All parents are looked at again because the module was loaded again: then it is called for each of them.
+async fn loaded_again(stage: &Stage, operator: &Operator) -> Result<f64, Error> {
+    pass(operator, async || {
+        let path = stage.module(MODULE);
+        let bytes = std::fs::read(&path)?;
+        // Complete at once, under another time of change.
+        let unfinished = path.with_extension("unfinished");
+        std::fs::write(&unfinished, bytes)?;
+        Ok(std::fs::rename(unfinished, path)?)
+    })
+    .await
+}
+
+/// Reconciles a second, from the first one that is seen to the last.
+async fn pass(operator: &Operator, cause: impl AsyncFn() -> Result<(), Error>) -> Result<f64, Error> {
+    let before = operator.reconciles().await?;
+    cause().await?;
+    let mut first = None;
+    until("a look at all parents", Duration::from_millis(5), async || {
+        let (count, now) = (operator.reconciles().await? - before, Instant::now());
+        match first {
+            None if count > 0.5 => first = Some((count, now)),
+            Some((at_first, since)) if count > number(PARENTS) - 0.5 => {
+                return Ok(Some((count - at_first) / now.duration_since(since).as_secs_f64()));
+            }
+            _ => {}
+        }
+        Ok(None)
+    })
+    .await
+}
