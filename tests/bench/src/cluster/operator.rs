@@ -52,7 +52,7 @@ impl Operator {
         if let Some(told) = child.stderr.take() {
             let log = Arc::clone(&log);
             std::thread::spawn(move || {
-                BufReader::new(told).lines().map_while(Result::ok).for_each(|line| note(&log, &line))
+                BufReader::new(told).lines().map_while(Result::ok).for_each(|line| note(&log, &line));
             });
         }
         let mut operator = Self { child, log };
