@@ -58,7 +58,7 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
     for step in plan.partials.iter().filter(|step| step.verb != PartialVerb::Unchanged) {
         match api.apply(&step.identity, None, &partial_manager, &step.document).await {
             // The object went meanwhile, and its labels with it.
-            Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_gone() => {}
             Err(error) => return Err(error),
             Ok(_) => wrote(&step.identity, if step.verb == PartialVerb::Set { "set" } else { "withdraw" }),
         }
@@ -72,8 +72,12 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
         wrote(&plan.parent, "record");
     }
     if let (Some(release), true) = (&plan.release, gone(ctx, plan)) {
-        api.apply(&plan.parent, None, &manager, release).await?;
-        wrote(&plan.parent, "release");
+        match api.apply(&plan.parent, None, &manager, release).await {
+            // It was released before, and is gone.
+            Err(error) if error.is_gone() => {}
+            Err(error) => return Err(error),
+            Ok(_) => wrote(&plan.parent, "release"),
+        }
     }
     Ok(Applied { written, contended, versions })
 }

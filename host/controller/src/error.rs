@@ -96,4 +96,11 @@ impl Error {
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
     }
+
+    /// Whether the object that was meant does not exist any more: none of its name does, or another one, which an apply with its uid
+    /// hears as a conflict.
+    pub(crate) fn is_gone(&self) -> bool {
+        let other = |message: &str| ["uid mismatch", "UID in precondition"].iter().any(|text| message.contains(text));
+        matches!(self, Self::Refused { code: 409, message, .. } if other(message)) || self.is_not_found()
+    }
 }

@@ -112,7 +112,7 @@ impl Shared {
     async fn heard(&self, seen: Hole) {
         let now = *self.hole.borrow();
         if now.open || now.times != seen.times {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

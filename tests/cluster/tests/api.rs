@@ -3,8 +3,15 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use cluster::Fate;
 use serde_json::{Value, json};
 use support::{Stage, soon};
 
@@ -73,6 +80,34 @@ async fn a_deleted_child_comes_back_and_a_deleted_parent_takes_its_children_alon
         (las.is_none() && child.is_none()).then_some(())
     })
     .await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_parent_that_goes_while_it_is_written_stays_gone() {
+    let stage = Stage::start().await;
+    stage.create_node("node-1", &json!({"intel.feature.node.kubernetes.io/sgx": "true"})).await;
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&seen);
+    // The first write to the parent takes its time.
+    let slow = move |method: &str, path: &str| {
+        let first = method == "PATCH" && path.contains("/las/las?") && counted.fetch_add(1, Ordering::SeqCst) == 0;
+        if first { Fate::Delay(Duration::from_secs(3)) } else { Fate::Pass }
+    };
+    let (_proxy, kubeconfig) = stage.proxy(slow).await;
+    let operator = stage.operator_with(&kubeconfig, &[]).await;
+    stage.apply("las.yaml").await;
+    soon("a write to the parent", || std::future::ready((seen.load(Ordering::SeqCst) > 0).then_some(()))).await;
+    stage.delete("base.scone.cloud/v1beta1", "las", None, "las").await;
+    soon("the write that comes too late", || async {
+        let of_parent = |event: &Value| event["objectRef"]["resource"] == "las" && event["verb"] == "patch";
+        let late = stage.writes().into_iter().find(of_parent)?;
+        (late["responseStatus"]["code"] == 409).then_some(())
+    })
+    .await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(2))).await;
+    assert!(stage.get("base.scone.cloud/v1beta1", "las", None, "las").await.is_none());
+    assert!(stage.get("apps/v1", "daemonsets", Some("scone-system"), "las").await.is_none());
     operator.stop().await;
 }
 

@@ -50,7 +50,7 @@ fn set(
         return Ok(None);
     };
     let existing = existing.to_value().map_err(|_| mismatch(identity, "is unreadable in the cache"))?;
-    merge(&mut wanted, bare(identity));
+    merge(&mut wanted, bare(identity, &existing));
     let mut changes = diff::changes(&wanted, &existing);
     let (held, named) = (held_keys(&existing, manager), wanted_keys(&wanted));
     changes.extend(held.difference(&named).map(|key| taken_back(&existing, key)));
@@ -65,7 +65,7 @@ fn withdraw(identity: &ObjectRef, object: &Document, manager: &str) -> PartialSt
     PartialStep {
         identity: identity.clone(),
         verb: PartialVerb::Withdraw,
-        document: Document::from_value(&bare(identity)),
+        document: Document::from_value(&bare(identity, &object)),
         changes: held_keys(&object, manager).iter().map(|key| taken_back(&object, key)).collect(),
     }
 }
@@ -76,10 +76,13 @@ fn taken_back(object: &Value, key: &str) -> Change {
     Change { path: format!("metadata.{part}[\"{name}\"]"), before: before.cloned(), after: None }
 }
 
-fn bare(identity: &ObjectRef) -> Value {
+/// Exactly this object, without any of its fields: an apply makes what does not exist, such as an empty node in the place of one that
+/// went meanwhile.
+fn bare(identity: &ObjectRef, existing: &Value) -> Value {
     let mut metadata = json!({"name": identity.name});
-    if let (Some(map), Some(namespace)) = (metadata.as_object_mut(), &identity.namespace) {
-        map.insert("namespace".into(), namespace.clone().into());
+    if let Some(map) = metadata.as_object_mut() {
+        map.extend(identity.namespace.clone().map(|namespace| ("namespace".to_owned(), namespace.into())));
+        map.extend(existing.pointer("/metadata/uid").cloned().map(|uid| ("uid".to_owned(), uid)));
     }
     json!({"apiVersion": identity.api_version, "kind": identity.kind, "metadata": metadata})
 }

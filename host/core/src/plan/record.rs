@@ -56,6 +56,11 @@ fn parent_record(input: &Input<'_>, parent: &ObjectRef, inventory: &Inventory, f
         if let Some(finalizer) = finalizer {
             map.insert("finalizers".into(), json!([finalizer]));
         }
+        // An apply makes what does not exist: without the uid, a parent that went meanwhile would come back empty.
+        let uid = &input.parent.metadata.uid;
+        if !uid.is_empty() {
+            map.insert("uid".into(), uid.as_str().into());
+        }
     }
     Document::from_value(&json!({"apiVersion": parent.api_version, "kind": parent.kind, "metadata": metadata}))
 }

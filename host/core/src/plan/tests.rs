@@ -303,6 +303,23 @@ fn a_partial_sets_granted_labels_only_and_needs_a_finalizer() {
 }
 
 #[test]
+fn what_is_no_child_is_named_with_its_uid_so_that_nothing_comes_back_that_went_meanwhile() {
+    let uid = |document: &Document| document.to_value().unwrap()["metadata"]["uid"].clone();
+    let mut world = world(vec![child("ConfigMap", "c", json!({}))]);
+    world.finalizer = true;
+    let mut there = node(json!({}));
+    there["metadata"]["uid"] = "n-uid".into();
+    world.objects = vec![there];
+    world.desired.partials = vec![label("example.org/ok")];
+    let plan = world.plan().unwrap();
+    assert_eq!(uid(plan.record.as_ref().unwrap()), "u1");
+    assert_eq!(uid(&plan.partials[0].document), "n-uid");
+    world.finalizing = true;
+    world.desired.finalized = true;
+    assert_eq!(uid(&world.plan().unwrap().release.unwrap()), "u1");
+}
+
+#[test]
 fn a_partial_of_an_object_that_does_not_exist_creates_nothing() {
     let mut world = world(vec![]);
     world.finalizer = true;

@@ -128,6 +128,16 @@ impl<'a> Writer<'a> {
         if version.is_some() && version != there {
             return Err(modified(identity));
         }
+        let uid = |object: &Value| object.pointer("/metadata/uid").cloned();
+        if let Some(wanted) = uid(config)
+            && before.as_ref().and_then(|before| uid(&before.object)) != Some(wanted)
+        {
+            return Err(refused(
+                409,
+                "Conflict",
+                format!("uid mismatch: {identity} has another uid, or does not exist"),
+            ));
+        }
         let mut stored = before.clone().unwrap_or_default();
         let object = if stored.object.is_null() { json!({}) } else { stored.object.clone() };
         let by = Applier {

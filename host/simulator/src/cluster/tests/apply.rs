@@ -14,6 +14,20 @@ fn apply_creates_an_object_and_owns_just_what_it_says() {
 }
 
 #[test]
+fn apply_with_a_uid_means_that_object_and_makes_no_other() {
+    let cluster = cluster();
+    let mut meant = config_map(json!({"k": "v"}));
+    meant["metadata"]["uid"] = "of-one-that-went".into();
+    let (code, status) = apply(&cluster, MAP, "one", &meant);
+    assert_eq!((code, status["reason"].as_str()), (409, Some("Conflict")));
+    assert_eq!(get(&cluster, MAP).0, 404);
+    let (_, made) = apply(&cluster, MAP, "one", &config_map(json!({"k": "v"})));
+    assert_eq!(apply(&cluster, MAP, "one", &meant).0, 409, "another object of that name");
+    meant["metadata"]["uid"] = made["metadata"]["uid"].clone();
+    assert_eq!(apply(&cluster, MAP, "one", &meant).0, 200);
+}
+
+#[test]
 fn applying_the_same_again_changes_no_version() {
     let cluster = cluster();
     let (_, first) = apply(&cluster, MAP, "one", &config_map(json!({"k": "v"})));
