@@ -169,7 +169,9 @@ impl Operator {
             lacking.get(&module.manifest().name).is_some_and(|lines| !lines.is_empty()).then_some(module)
         };
         let modules: Vec<Arc<dyn Module>> = self.units().iter().filter_map(missing).collect();
-        modules.into_iter().for_each(|module| self.check_rights(module));
+        for module in modules {
+            self.check_rights(module);
+        }
     }
 
     async fn ask_for_rights(&self, module: &dyn Module) {

@@ -198,8 +198,8 @@ mod tests {
         }
     }
 
-    fn answer(object: &Value) -> Result<Verdict, Failure> {
-        Ok(Verdict { object: Some(Document::from_value(object)), ..Verdict::default() })
+    fn answer(object: &Value) -> Verdict {
+        Verdict { object: Some(Document::from_value(object)), ..Verdict::default() }
     }
 
     fn denial(judgement: Judgement) -> Denial {
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn an_object_in_answer_to_a_deletion_refuses_in_the_modules_name() {
         let request = request(Phase::Mutate, Operation::Delete, None);
-        let denied = denial(judge(&request, &module(), None, answer(&json!({"a": 1}))));
+        let denied = denial(judge(&request, &module(), None, Ok(answer(&json!({"a": 1})))));
         assert_eq!((denied.code, denied.reason.as_str()), (403, "ModuleAnswerInvalid"));
         assert!(denied.message.contains("module m 1.0.0"), "{}", denied.message);
     }
@@ -233,7 +233,10 @@ mod tests {
     fn an_object_in_the_validating_phase_refuses_in_the_modules_name() {
         let object = json!({"kind": "Thing"});
         let request = request(Phase::Validate, Operation::Create, Some(&object));
-        assert_eq!(denial(judge(&request, &module(), None, answer(&json!({"a": 1})))).reason, "ModuleAnswerInvalid");
+        assert_eq!(
+            denial(judge(&request, &module(), None, Ok(answer(&json!({"a": 1}))))).reason,
+            "ModuleAnswerInvalid"
+        );
     }
 
     #[test]
@@ -242,7 +245,7 @@ mod tests {
             "port": {"type": "integer"}, "name": {"type": "string"}}}}});
         let sent = json!({"spec": {"name": "x"}});
         let request = request(Phase::Mutate, Operation::Create, Some(&sent));
-        let answered = answer(&json!({"spec": {"name": "x", "port": "http"}}));
+        let answered = Ok(answer(&json!({"spec": {"name": "x", "port": "http"}})));
         let denied = denial(judge(&request, &module(), Some(&schema), answered));
         assert_eq!((denied.reason.as_str(), denied.causes[0].field.as_str()), ("ModuleAnswerInvalid", "spec.port"));
     }
@@ -252,7 +255,8 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
             "port": {"type": "integer"}, "name": {"type": "string"}}}}});
         let request = request(Phase::Mutate, Operation::Create, Some(&json!({"spec": {"port": "http"}})));
-        let judged = judge(&request, &module(), Some(&schema), answer(&json!({"spec": {"port": "http", "name": "a"}})));
+        let judged =
+            judge(&request, &module(), Some(&schema), Ok(answer(&json!({"spec": {"port": "http", "name": "a"}}))));
         assert_eq!((judged.denied, judged.object.unwrap()), (None, json!({"spec": {"port": "http", "name": "a"}})));
     }
 

@@ -65,10 +65,9 @@ impl Ring {
         let mut parts = folder.iter().map(|part| part.to_string_lossy());
         let (first, second) = (parts.next().unwrap_or_default(), parts.next());
         match (first.as_ref(), second.as_deref()) {
-            ("wit" | "guests", _) | ("host", Some("core" | "package" | "xtask")) => Some(Self::Pure),
+            ("wit" | "guests", _) | ("host", None | Some("core" | "package" | "xtask")) => Some(Self::Pure),
             ("host", Some("engine")) | ("tests", Some("fixtures" | "bench")) => Some(Self::Engine),
             ("host", Some("controller" | "webhook" | "simulator" | "modctl")) => Some(Self::Operator),
-            ("host", None) => Some(Self::Pure),
             ("tests", Some("cluster")) => match target {
                 "cluster" => Some(Self::Pure),
                 "node" => Some(Self::Node),

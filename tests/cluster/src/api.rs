@@ -69,7 +69,7 @@ impl ApiRing {
     /// When keys cannot be made or the file cannot be written.
     pub fn kubeconfig(&self, identity: &Identity) -> Result<PathBuf, Error> {
         let path = self.path().join(identity.file());
-        self.write(&path, &self.kubeconfig_value(identity)?.to_string())?;
+        write(&path, &self.kubeconfig_value(identity)?.to_string())?;
         Ok(path)
     }
 
@@ -90,10 +90,6 @@ impl ApiRing {
         Ok(())
     }
 
-    fn write(&self, path: &Path, text: &str) -> Result<(), Error> {
-        fs::write(path, text).map_err(|source| Error::io(path, source))
-    }
-
     fn write_keys(&self) -> Result<(), Error> {
         let server = self.authority.server(&["127.0.0.1", "localhost", "10.96.0.1", "kubernetes.default.svc"])?;
         let accounts = self.authority.client("service-accounts", &[])?;
@@ -106,7 +102,7 @@ impl ApiRing {
             ("accounts.key", &accounts.key),
             ("audit.json", &AUDIT.to_owned()),
         ] {
-            self.write(&self.path().join(name), text)?;
+            write(&self.path().join(name), text)?;
         }
         self.kubeconfig(&Identity::admin("system:kube-controller-manager")).map(drop)
     }
@@ -162,6 +158,10 @@ impl ApiRing {
         let log = self.processes.iter().map(Process::end_of_log).collect::<Vec<_>>().join("\n");
         Err(Error::NotReady { what: "the API server", seconds: READY.as_secs(), log })
     }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|source| Error::io(path, source))
 }
 
 /// The events of the audit log in a ring's folder.

@@ -36,12 +36,12 @@ pub(crate) fn find(tell: &mut dyn FnMut(&str)) -> Result<Go, String> {
     }
     let cached = tools::cache().map_err(|error| error.to_string())?.join(format!("go-{VERSION}"));
     let places = [PathBuf::from("go"), PathBuf::from("/usr/local/go/bin/go"), cached.join("bin/go")];
-    let go = match places.iter().find_map(|program| ask(program)) {
-        Some(go) => go,
-        None => {
-            bring(&cached, tell)?;
-            ask(&cached.join("bin/go")).ok_or_else(|| format!("{} does not answer", cached.join("bin/go").display()))?
-        }
+    let brought = cached.join("bin/go");
+    let go = if let Some(go) = places.iter().find_map(|program| ask(program)) {
+        go
+    } else {
+        bring(&cached, tell)?;
+        ask(&brought).ok_or_else(|| format!("{} does not answer", brought.display()))?
     };
     Ok(FOUND.get_or_init(|| go).clone())
 }

@@ -65,7 +65,7 @@ impl NodeRing {
         let mut ring = Self { api, namespace, processes: Vec::new(), authority, files, programs };
         ring.start_store()?;
         ring.wait_for_containerd().await?;
-        ring.import(&Image::new(settings::PAUSE).program("pause", &read(&pause)?).entrypoint(&["/pause"])).await?;
+        ring.import(&Image::new(settings::PAUSE).program("pause", &read(&pause)?).entrypoint(&["/pause"]))?;
         ring.wait_for_api().await?;
         ring.start_node()?;
         ring.wait_for_node().await?;
@@ -151,10 +151,10 @@ impl NodeRing {
     ///
     /// # Errors
     /// When containerd does not take it.
-    pub async fn import(&self, image: &Image) -> Result<(), Error> {
+    pub fn import(&self, image: &Image) -> Result<(), Error> {
         let path = self.path().join("import.tar");
         write(&path, &image.tar())?;
-        self.import_tar(&path).await
+        self.import_tar(&path)
     }
 
     /// Makes the images of an OCI layout in a tar file known to the node. Its index names each in full, in the annotation
@@ -162,7 +162,7 @@ impl NodeRing {
     ///
     /// # Errors
     /// When the file cannot be read, or containerd does not take it.
-    pub async fn import_tar(&self, tar: &Path) -> Result<(), Error> {
+    pub fn import_tar(&self, tar: &Path) -> Result<(), Error> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let layout = self.path().join(format!("images/{:06}", COUNT.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir_all(&layout).map_err(|source| Error::io(&layout, source))?;
@@ -177,10 +177,10 @@ impl NodeRing {
     ///
     /// # Errors
     /// When containerd does not take them.
-    pub async fn import_stand_ins(&self, tag: &str) -> Result<(), Error> {
+    pub fn import_stand_ins(&self, tag: &str) -> Result<(), Error> {
         let program = read(&program(&self.programs, &tools::STANDIN)?)?;
         for image in standin::images(&program, tag) {
-            self.import(&image).await?;
+            self.import(&image)?;
         }
         Ok(())
     }

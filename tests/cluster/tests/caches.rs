@@ -1,5 +1,6 @@
 //! Ring api: what the operator does when it does not see everything, or not in time. A proxy between operator and API server makes
 //! that happen.
+#![cfg(test)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Ring api: what the operator writes, how often, and how it gets along with others who write.
+#![cfg(test)]
 
 mod support;
 

@@ -123,7 +123,7 @@ fn end(state: &State) -> Result<(), String> {
         }
         let ended = runtime.block_on(async {
             let (begun, mut poll) = (Instant::now(), tokio::time::interval(PACE));
-            while begun.elapsed() < PATIENCE && !(gone() && !state.folder.exists()) {
+            while begun.elapsed() < PATIENCE && (state.folder.exists() || !gone()) {
                 poll.tick().await;
             }
             gone()
@@ -155,7 +155,7 @@ impl Held {
                 say("starting etcd, API server, controller manager, scheduler, containerd, kubelet, kube-proxy ...");
                 let node = NodeRing::start(tell).await.map_err(why)?;
                 say("importing stand-ins for SCONE's images ...");
-                node.import_stand_ins(STAND_INS).await.map_err(why)?;
+                node.import_stand_ins(STAND_INS).map_err(why)?;
                 Self::Node(node)
             }
         })

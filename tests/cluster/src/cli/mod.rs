@@ -148,7 +148,7 @@ pub(crate) enum Format {
 pub(crate) fn run() -> ExitCode {
     let Arguments { command, state } = Arguments::parse();
     let outcome = States::find(state).and_then(|states| match command {
-        Command::Prepare { ring } => prepare(ring),
+        Command::Prepare { ring } => Ok(prepare(ring)),
         Command::Missing { ring } => {
             missing(ring);
             Ok(ExitCode::SUCCESS)
@@ -156,7 +156,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Up { ring, output } => keep::up(&states, ring, output),
         Command::Keep { ring } => keep::keep(&states, ring),
         Command::Down { ring } => keep::down(&states, ring),
-        Command::Status { ring, output } => visit::status(&states, ring, output),
+        Command::Status { ring, output } => Ok(visit::status(&states, ring, output)),
         Command::Exec { ring, words } => visit::exec(&states, ring, &words),
         Command::Logs { ring, program } => visit::logs(&states, ring, program.as_deref()),
     });
@@ -166,7 +166,7 @@ pub(crate) fn run() -> ExitCode {
     })
 }
 
-fn prepare(ring: Ring) -> Result<ExitCode, String> {
+fn prepare(ring: Ring) -> ExitCode {
     let tell = &mut |what: &str| say(what);
     let found = match ring {
         Ring::Api => tools::API_RING.iter().try_for_each(|tool| tool.ensure(tell).map(drop)),
@@ -177,10 +177,10 @@ fn prepare(ring: Ring) -> Result<ExitCode, String> {
         Ring::Api => found.err().map(|error| error.to_string()),
     };
     // The answer is for a program, so it is no error message.
-    Ok(why.map_or(ExitCode::SUCCESS, |why| {
+    why.map_or(ExitCode::SUCCESS, |why| {
         answer(&why);
         ExitCode::FAILURE
-    }))
+    })
 }
 
 fn missing(ring: Ring) {

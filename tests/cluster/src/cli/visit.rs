@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Which rings run; the exit code is good when all that were asked for do.
-pub(crate) fn status(states: &States, ring: Option<Ring>, format: Format) -> Result<ExitCode, String> {
+pub(crate) fn status(states: &States, ring: Option<Ring>, format: Format) -> ExitCode {
     let mut all = Vec::new();
     let mut good = true;
     for ring in ring.map_or(Ring::ALL.to_vec(), |ring| vec![ring]) {
@@ -37,7 +37,7 @@ pub(crate) fn status(states: &States, ring: Option<Ring>, format: Format) -> Res
         Format::Json => answer(&Value::Array(all).to_string()),
         Format::Text => all.iter().for_each(|value| answer(&line(value))),
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn line(value: &Value) -> String {
@@ -72,14 +72,13 @@ pub(crate) fn exec(states: &States, ring: Option<Ring>, words: &[OsString]) -> R
 
 fn command(state: &State, words: &[OsString]) -> Command {
     let (program, arguments) = words.split_first().map_or((OsString::new(), [].as_slice()), |(p, a)| (p.clone(), a));
-    let (mut command, kubeconfig) = match &state.inside {
-        Some((pid, kubeconfig)) => (cluster::inside(*pid, program), kubeconfig),
-        None => {
-            // A program is looked for on this process's path, not on the one that it is given.
-            let mut command = Command::new("env");
-            command.arg("--").arg(program);
-            (command, &state.kubeconfig)
-        }
+    let (mut command, kubeconfig) = if let Some((pid, kubeconfig)) = &state.inside {
+        (cluster::inside(*pid, program), kubeconfig)
+    } else {
+        // A program is looked for on this process's path, not on the one that it is given.
+        let mut command = Command::new("env");
+        command.arg("--").arg(program);
+        (command, &state.kubeconfig)
     };
     command.args(arguments).env("KUBECONFIG", kubeconfig).env("PATH", &state.path);
     command
@@ -90,7 +89,9 @@ pub(crate) fn logs(states: &States, ring: Option<Ring>, program: Option<&str>) -
     let state = states.choose(ring)?;
     let known = cluster::logging(&state.folder);
     let Some(program) = program else {
-        known.iter().for_each(|name| answer(name));
+        for name in known {
+            answer(&name);
+        }
         return Ok(ExitCode::SUCCESS);
     };
     if !known.iter().any(|name| name == program) {

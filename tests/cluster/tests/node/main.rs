@@ -91,7 +91,7 @@ async fn the_plug_in_and_las_run_answer_their_probes_and_label_the_node() {
 async fn a_module_is_swapped_by_kubectl_apply_while_edits_go_on() {
     let site = Site::start().await;
     // The new version makes a ConfigMap, which those in the image do not.
-    site.install(&["--set-json", &site.rules("las-next")]);
+    site.install(&["--set-json", &Site::rules("las-next")]);
     site.with_services().await;
     let load = Load::start(&site, 2);
     load.goes_on(20).await;
@@ -107,7 +107,7 @@ async fn a_module_is_swapped_by_kubectl_apply_while_edits_go_on() {
         soon("the edit's effect", || async {
             let set = site.get(&format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/las")).await?;
             let seen = &set["spec"]["template"]["metadata"]["annotations"]["edit"];
-            (*seen == edits.to_string()).then_some(())
+            (seen.as_str() == Some(&edits.to_string())).then_some(())
         })
         .await;
     }

@@ -15,7 +15,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 /// How long anything may take.
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_mins(2);
 /// The operator's namespace.
 pub(crate) const NAMESPACE: &str = "scone-system";
 /// The tag of the images in the manifests.
@@ -56,8 +56,8 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) async fn start() -> Self {
         let ring = NodeRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
-        ring.import_tar(&variable("SCONE_OPERATOR_IMAGE")).await.unwrap();
-        ring.import_stand_ins(STAND_INS).await.unwrap();
+        ring.import_tar(&variable("SCONE_OPERATOR_IMAGE")).unwrap();
+        ring.import_stand_ins(STAND_INS).unwrap();
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
         Self { ring, admin }
     }
@@ -86,7 +86,7 @@ impl Site {
     }
 
     /// What a module needs, as a value for the chart: `modctl rbac MODULE -o json`.
-    pub(crate) fn rules(&self, module: &str) -> String {
+    pub(crate) fn rules(module: &str) -> String {
         let package = variable("SCONE_OPERATOR_MODULES").join(format!("{module}.wasm"));
         let roles =
             succeed(Command::new(variable("SCONE_OPERATOR_MODCTL")).arg("rbac").arg(package).args(["-o", "json"]));
@@ -137,7 +137,7 @@ impl Site {
         self.get("/api/v1/nodes/node").await.map(|node| node["metadata"]["labels"].clone()).unwrap_or_default()
     }
 
-    /// Waits for SGXPlugin and LAS with pods that run.
+    /// Waits for the SGX plug-in and LAS with pods that run.
     pub(crate) async fn with_services(&self) {
         self.kubectl(&["label", "node", "node", "intel.feature.node.kubernetes.io/sgx=true"]);
         self.apply("sgxplugin.yaml");

@@ -26,7 +26,7 @@ use operator_package::Package;
 use serde_json::{Value, json};
 
 /// How long anything may take.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Asks again and again until there is an answer.
 pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {

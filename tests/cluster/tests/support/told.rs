@@ -56,11 +56,11 @@ impl Stage {
     pub(crate) async fn grant(&self, user: &str, more: &[&str]) {
         let mut core = vec!["configmaps", "secrets", "services", "pods", "pods/log", "events"];
         core.extend(more);
-        let rule =
+        let allow =
             |groups: Value, resources: Value| json!({"apiGroups": groups, "resources": resources, "verbs": ["*"]});
         let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": user}, "rules": [
-            rule(json!([""]), json!(core)),
-            rule(json!(["apps", "example.com", "base.scone.cloud", "events.k8s.io", "coordination.k8s.io",
+            allow(json!([""]), json!(core)),
+            allow(json!(["apps", "example.com", "base.scone.cloud", "events.k8s.io", "coordination.k8s.io",
                 "admissionregistration.k8s.io", "apiextensions.k8s.io"]), json!(["*"])),
         ]});
         self.apply_value(&role, "rbac.authorization.k8s.io/v1", "clusterroles").await;
