@@ -3,6 +3,7 @@
 //! Host and SDK both depend on this crate, so the manifest has one definition. It knows neither of them, no engine and no
 //! client. The other half, the functions and their types, is the WIT package in `v1/` beside this crate.
 
+pub mod extension;
 mod manifest;
 
 pub use manifest::{

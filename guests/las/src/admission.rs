@@ -3,7 +3,10 @@
 use k8s_openapi::api::core::v1::{PodSecurityContext, SeccompProfile, SecurityContext};
 use operator_guest::{Cause, Request, Verdict};
 
-use scone_api::rules::{self, Common};
+use scone_api::{
+    auto_update,
+    rules::{self, Common},
+};
 
 use crate::{
     api::{LAS, LASSpec, SconeSettings},
@@ -69,11 +72,7 @@ pub(crate) fn judge(request: &Request<LAS>) -> Verdict {
     } else {
         verdict.warn("spec.dcapKey is not set, so the health checks are incomplete: set it to your Intel PCS key")
     };
-    if spec.auto_update != Some(true) {
-        return verdict;
-    }
-    // Contract v1 has no question to a registry.
-    verdict.warn("spec.autoUpdate: the registry is not watched; change spec.image to roll out, or restart the pods")
+    auto_update::warn(verdict, spec.auto_update, spec.image_pull_policy.as_deref())
 }
 
 fn causes(spec: &LASSpec) -> Vec<Cause> {

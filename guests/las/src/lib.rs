@@ -19,7 +19,7 @@ use operator_guest::{
     Settings, Snapshot, Verdict, module_with_crd,
 };
 
-use scone_api::{las as api, missing, owned, pod, problem, report, selection};
+use scone_api::{auto_update, las as api, missing, owned, pod, problem, report, selection};
 
 use crate::{
     api::{LAS, LASSpec, LASStatus, SconeSettings, State},
@@ -40,6 +40,7 @@ impl Module for LasModule {
             .description("Runs one local attestation service on each SGX node and probes it")
             .owns::<DaemonSet>(NamespaceRule::Target)
             .owns::<Secret>(NamespaceRule::Target)
+            .http(auto_update::grant())
             .labels::<Node>([status::CAPABLE, status::OK])
             .reads::<Node>(NamespaceRule::All, NODE_FIELDS)
             .reads::<Pod>(NamespaceRule::Target, POD_FIELDS)
@@ -72,7 +73,12 @@ impl Module for LasModule {
             // A second DaemonSet for the same host port must not be made even for a moment.
             None if observation.daemon_set.is_none() => Ok(desired),
             Some(all) if let Some(first) = rival(&name, all) => Ok(refuse(desired, snapshot, &site, first)),
-            _ => Ok(run(desired, snapshot, &site, &spec, &observation)),
+            _ => {
+                let followed = follow(snapshot, &spec, &observation);
+                let desired = desired.queries(followed.query.clone()).conditions(followed.condition.clone());
+                followed.annotate(&mut spec.pod_annotations);
+                Ok(run(desired, snapshot, &site, &spec, &observation))
+            }
         }
     }
 
@@ -88,6 +94,18 @@ impl Module for LasModule {
     fn validate_settings(settings: &Settings) -> Result<(), Vec<Cause>> {
         settings.decode::<SconeSettings>().map(drop)
     }
+}
+
+/// What follows for the image, should its tag be moved.
+fn follow(snapshot: &Snapshot<LAS>, spec: &LASSpec, observation: &Observation) -> auto_update::Followed {
+    let watched = auto_update::Watched {
+        image: spec.image.as_deref(),
+        auto_update: spec.auto_update,
+        secrets: spec.image_pull_secrets.as_deref(),
+        container: workload::LAS,
+    };
+    let template = observation.daemon_set.as_ref().map(|set| &set.spec.template);
+    auto_update::follow(watched, snapshot.http(auto_update::QUERY), template, observation.pods.as_deref())
 }
 
 /// The LAS that was there before this one.

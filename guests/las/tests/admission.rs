@@ -136,7 +136,7 @@ FieldValueInvalid spec.resources.requests[cpu]: 1500m is more than the limit 1; 
 
 #[test]
 fn what_is_not_done_is_said() {
-    let judgement = judge("{autoUpdate: true}");
+    let judgement = judge("{autoUpdate: true, imagePullPolicy: IfNotPresent}");
     assert!(judgement.contains("spec.autoUpdate"), "{judgement}");
     assert!(judgement.contains("spec.dcapKey is not set"), "{judgement}");
     assert!(!judge("{dcapKey: '00000000000000000000000000000000'}").contains("warnings"));

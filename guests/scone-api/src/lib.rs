@@ -3,6 +3,7 @@
 //! The CRDs under `deploy/crds` are made from these types; modules carry them as text, since the schema machinery is most of
 //! a small module otherwise.
 
+pub mod auto_update;
 pub mod las;
 pub mod missing;
 #[expect(missing_docs, reason = "fields of the Kubernetes API, under its names")]

@@ -99,6 +99,8 @@ pub struct ContainerStatus {
     pub name: String,
     pub ready: bool,
     pub restart_count: u32,
+    #[serde(rename = "imageID")]
+    pub image_id: String,
     #[serde(deserialize_with = "or_default")]
     pub state: ContainerState,
     #[serde(deserialize_with = "or_default")]
@@ -135,6 +137,13 @@ pub struct Running {
 pub struct Terminated {
     pub exit_code: i32,
     pub reason: String,
+}
+
+impl ContainerStatus {
+    /// The digest of the image that it runs, as far as the container runtime tells it.
+    pub fn digest(&self) -> Option<&str> {
+        self.image_id.split_once('@').map(|(_, digest)| digest)
+    }
 }
 
 impl ObservedPod {

@@ -86,6 +86,16 @@ impl Template {
         found.get("value")?.as_str()
     }
 
+    /// One annotation of the pods.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.metadata.annotations.get(key)?.as_str()
+    }
+
+    /// The image of a container.
+    pub fn image(&self, container: &str) -> Option<&str> {
+        self.container(container)?.image.as_str()
+    }
+
     fn container(&self, name: &str) -> Option<&TemplateContainer> {
         self.spec.containers.iter().find(|container| container.name == name)
     }

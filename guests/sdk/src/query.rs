@@ -3,9 +3,10 @@
 use std::fmt;
 
 use kube::Resource;
+use operator_contract::extension::{REGISTRY_CREDENTIALS, SERVER_CERTIFICATE};
 
 use crate::{
-    Action, CommandQuery, Deed, Deletion, HeaderValue, HttpRequest, ObjectQuery, ObjectRef, PodLogQuery, Query,
+    Action, Answer, CommandQuery, Deed, Deletion, HeaderValue, HttpRequest, ObjectQuery, ObjectRef, PodLogQuery, Query,
     QueryFailure, Question, SecretKey, Trust,
 };
 
@@ -173,6 +174,23 @@ impl Query {
     pub fn within(mut self, seconds: u32) -> Self {
         self.timeout = seconds;
         self
+    }
+
+    /// Has the host answer a registry that asks for credentials with those of these pull secrets, of the parent's namespace. Without any
+    /// it asks for a token as nobody in particular, which public images need.
+    #[must_use]
+    pub fn registry_credentials<'a>(mut self, secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let names: Vec<&str> = secrets.into_iter().collect();
+        self.extensions.push((REGISTRY_CREDENTIALS.to_owned(), names.join("\n").into_bytes()));
+        self
+    }
+}
+
+impl Answer {
+    /// SHA-256 of the certificate that the server of an HTTPS query or action showed, trusted or not: 64 hexadecimal digits.
+    pub fn server_certificate(&self) -> Option<&str> {
+        let (_, digest) = self.extensions.iter().find(|(name, _)| name == SERVER_CERTIFICATE)?;
+        std::str::from_utf8(digest).ok().filter(|digest| digest.len() == 64)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use operator_guest::{Cause, Request, Verdict};
 use scone_api::{
-    SconeSettings,
+    SconeSettings, auto_update,
     rules::{self, Common},
     sgxplugin::{SGXPlugin, SGXPluginSpec},
 };
@@ -30,13 +30,7 @@ pub(crate) fn judge(request: &Request<SGXPlugin>) -> Verdict {
     if request.identity.name.len() > 63 {
         causes.push(Cause::invalid("metadata.name", "must have at most 63 characters: it becomes a label of the pods"));
     }
-    let verdict = Verdict::invalid(causes);
-    if spec.auto_update == Some(true) {
-        // Contract v1 has no question to a registry.
-        return verdict
-            .warn("spec.autoUpdate: the registry is not watched; change spec.image to roll out, or restart the pods");
-    }
-    verdict
+    auto_update::warn(Verdict::invalid(causes), spec.auto_update, spec.image_pull_policy.as_deref())
 }
 
 fn causes(spec: &SGXPluginSpec) -> Vec<Cause> {

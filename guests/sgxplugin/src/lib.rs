@@ -19,7 +19,7 @@ use operator_guest::{
     module_with_crd,
 };
 use scone_api::{
-    SGX_CAPABLE, SconeSettings, State, missing,
+    SGX_CAPABLE, SconeSettings, State, auto_update, missing,
     owned::{self, Owned},
     problem::Problem,
     report, selection,
@@ -45,6 +45,7 @@ impl Module for SGXPluginModule {
         module_with_crd::<SGXPlugin>("sgxplugin", env!("CARGO_PKG_VERSION"), scone_api::SGXPLUGIN_CRD)
             .description("Lets pods use the SGX device without privileges, and labels the nodes that have it")
             .owns::<DaemonSet>(NamespaceRule::Target)
+            .http(auto_update::grant())
             .labels::<Node>([SGX_CAPABLE])
             .reads::<Node>(NamespaceRule::All, NODE_FIELDS)
             .reads::<Pod>(NamespaceRule::All, READ_POD_FIELDS)
@@ -73,7 +74,12 @@ impl Module for SGXPluginModule {
                 Ok(say(desired, snapshot, &site, &Judgement::waiting("other SGXPlugins are not known yet")))
             }
             Some(others) if let Some(first) = rival(&name, others) => Ok(refuse(desired, snapshot, &site, first)),
-            _ => Ok(run(desired, snapshot, &site, &spec, &observation)),
+            _ => {
+                let followed = follow(snapshot, &spec, &observation);
+                let desired = desired.queries(followed.query.clone()).conditions(followed.condition.clone());
+                followed.annotate(&mut spec.pod_annotations);
+                Ok(run(desired, snapshot, &site, &spec, &observation))
+            }
         }
     }
 
@@ -99,6 +105,18 @@ fn queries(site: &Site<'_>) -> Desired {
         .query(ObjectQuery::of::<Node>().fields(NODE_FIELDS).ask(NODES))
         .query(pods)
         .query(ObjectQuery::of::<Pod>().fields(USER_FIELDS).ask(USERS))
+}
+
+/// What follows for the image, should its tag be moved.
+fn follow(snapshot: &Snapshot<SGXPlugin>, spec: &SGXPluginSpec, observation: &Observation) -> auto_update::Followed {
+    let watched = auto_update::Watched {
+        image: spec.image.as_deref(),
+        auto_update: spec.auto_update,
+        secrets: spec.image_pull_secrets.as_deref(),
+        container: workload::CONTAINER,
+    };
+    let template = observation.set.as_ref().map(|set| &set.spec.template);
+    auto_update::follow(watched, snapshot.http(auto_update::QUERY), template, observation.pods.as_deref())
 }
 
 /// The `SGXPlugin` that was there before this one.

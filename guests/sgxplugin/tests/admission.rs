@@ -76,8 +76,8 @@ FieldValueInvalid spec.resources.requests[cpu]: 1500m is more than the limit 1; 
 
 #[test]
 fn what_is_not_done_is_said() {
-    assert!(judge("{autoUpdate: true}").contains("spec.autoUpdate"));
-    assert!(!judge("{}").contains("warnings"));
+    assert!(judge("{autoUpdate: true, imagePullPolicy: IfNotPresent}").contains("spec.autoUpdate"));
+    assert!(!judge("{autoUpdate: true}").contains("warnings"));
 }
 
 #[test]

@@ -503,3 +503,11 @@ fn a_plugin_that_goes_keeps_nothing() {
     assert!(desired.finalized && desired.children.is_empty() && desired.partials.is_empty());
     assert_snapshot!(verdict(&going), @"PENDING Deleting: the SGXPlugin is being deleted, and its objects with it");
 }
+
+#[test]
+fn with_auto_update_the_registry_is_asked_for_the_image() {
+    let asked = answer(&spec("autoUpdate: true")).outcome.unwrap();
+    assert!(asked.queries.iter().any(|query| query.id == "image"));
+    assert!(asked.conditions.iter().any(|condition| condition.type_ == "ImageWatched"));
+    assert!(answer(SETTLED).outcome.unwrap().queries.iter().all(|query| query.id != "image"));
+}

@@ -32,7 +32,7 @@ pub use error::Error;
 pub use lease::Lease;
 pub use operate::{Operator, Surroundings, TaskEnded, Tasks, Witness};
 pub use outside::Beyond;
-pub use ports::{Cache, Clock, Outside};
+pub use ports::{Asker, Cache, Clock, Found, Outside};
 pub use queue::{Class, Queue};
 pub use reconcile::{Context, Outcome, reconcile};
 pub use store::{Change, Kind, Seen, Store, Trouble};

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use operator_core::{
-    Answer, Desired, Document, Finding, Identity, ObjectQuery, ObjectRef, Observed, Query, QueryFailure, Question,
-    Snapshot, contract::Manifest, grants, grants::Place, inventory, plan, project,
+    Action, Answer, Desired, Document, Finding, Identity, ObjectQuery, ObjectRef, Observed, Query, QueryFailure,
+    Question, Snapshot, contract::Manifest, grants, grants::Place, inventory, plan, project,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Cache, Context, Error};
+use crate::{
+    Cache, Context, Error,
+    ports::{Asker, Found},
+};
 
 /// What is known of one parent before its module runs.
 pub(crate) struct Observation {
@@ -100,6 +103,11 @@ impl Observation {
         Place { parent: self.parent.metadata.namespace.as_deref(), target: &self.target }
     }
 
+    /// Who asks, when this parent's module asks for something outside.
+    pub(crate) fn asker<'a>(&'a self, parent: &'a ObjectRef) -> Asker<'a> {
+        Asker { parent, namespace: self.parent.metadata.namespace.as_deref().unwrap_or(&self.target) }
+    }
+
     /// The snapshot that the module sees.
     pub(crate) fn snapshot(&self, ctx: &Context, answers: Vec<Answer>) -> Snapshot {
         Snapshot {
@@ -115,18 +123,23 @@ impl Observation {
 }
 
 /// The latest outcome of each query, ordered by id. What is not granted is denied here, before it is asked.
-pub(crate) fn answers(ctx: &Context, observation: &Observation, parent: &ObjectRef, queries: &[Query]) -> Vec<Answer> {
-    let answer = |query: &Query| {
-        let (outcome, asked_at) = match grants::question(&ctx.grants, &query.question, observation.place()) {
-            Err(ungranted) => (Err(QueryFailure::Denied(ungranted.to_string())), None),
-            Ok(()) => match &query.question {
-                Question::Objects(objects) => (find(&*ctx.cache, objects), None),
-                _ => ctx.outside.find(parent, query),
-            },
-        };
-        Answer { id: query.id.clone(), outcome, asked_at }
+pub(crate) fn answers(
+    ctx: &Context,
+    observation: &Observation,
+    parent: &ObjectRef,
+    queries: &[Query],
+    actions: &[Action],
+) -> Vec<Answer> {
+    let found = |query: &Query| match grants::question(&ctx.grants, &query.question, observation.place()) {
+        Err(ungranted) => Found::new(Err(QueryFailure::Denied(ungranted.to_string())), None),
+        Ok(()) => match &query.question {
+            Question::Objects(objects) => Found::new(find(&*ctx.cache, objects), None),
+            _ => ctx.outside.find(observation.asker(parent), query),
+        },
     };
-    let mut answers: Vec<Answer> = queries.iter().map(answer).collect();
+    let done = |action: &Action| ctx.outside.outcome(parent, action).answer(&action.id);
+    let answers = queries.iter().map(|query| found(query).answer(&query.id));
+    let mut answers: Vec<Answer> = answers.chain(actions.iter().map(done)).collect();
     answers.sort_by(|a, b| a.id.cmp(&b.id));
     answers
 }

@@ -1,6 +1,9 @@
 //! What a reconcile needs from around it.
 
-use operator_core::{Action, BoxFuture, Document, Finding, ObjectRef, Observed, Query, QueryFailure};
+use operator_core::{
+    Action, Answer, Document, Finding, ObjectRef, Observed, Query, QueryFailure,
+    contract::extension::SERVER_CERTIFICATE,
+};
 
 /// What is known of the cluster without asking it. All answers come from memory.
 pub trait Cache: Send + Sync {
@@ -35,14 +38,70 @@ pub trait Cache: Send + Sync {
     fn api_versions(&self) -> Vec<String>;
 }
 
-/// The world beyond Kubernetes objects: logs, commands, servers.
-pub trait Outside: Send + Sync {
-    /// The latest outcome of a query of this parent with the time it was asked, in Unix seconds. Never waits: what has not
-    /// been asked yet is asked in the background, is `Pending` until then, and brings the parent back when it is known.
-    fn find(&self, parent: &ObjectRef, query: &Query) -> (Result<Finding, QueryFailure>, Option<i64>);
+/// Who asks for something outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The parent.
+    pub parent: &'a ObjectRef,
+    /// Where the Secrets are that its requests name: the parent's namespace, or what the rule `target` means for a parent that has
+    /// none.
+    pub namespace: &'a str,
+}
 
-    /// Does an action, and gives its outcome.
-    fn act<'a>(&'a self, parent: &'a ObjectRef, action: &'a Action) -> BoxFuture<'a, Result<Finding, QueryFailure>>;
+/// What is known of a query or an action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// What was found out, or why not.
+    pub outcome: Result<Finding, QueryFailure>,
+    /// When it was asked, in Unix seconds; none while it was not.
+    pub at: Option<i64>,
+    /// SHA-256 of the certificate that a server showed, in hexadecimal digits.
+    pub certificate: Option<String>,
+}
+
+impl Found {
+    /// Something without a server.
+    pub fn new(outcome: Result<Finding, QueryFailure>, at: Option<i64>) -> Self {
+        Self { outcome, at, certificate: None }
+    }
+
+    /// Nothing yet.
+    pub fn pending() -> Self {
+        Self::new(Err(QueryFailure::Pending), None)
+    }
+
+    /// It was tried, and went wrong.
+    pub(crate) fn failed(why: impl Into<String>) -> Self {
+        Self::new(Err(QueryFailure::Failed(why.into())), None)
+    }
+
+    /// Whether a module would see a difference, apart from the time.
+    pub fn differs(&self, other: &Self) -> bool {
+        self.outcome != other.outcome || self.certificate != other.certificate
+    }
+
+    /// As the module is told.
+    pub(crate) fn answer(self, id: &str) -> Answer {
+        let certificate = self.certificate.map(|digest| (SERVER_CERTIFICATE.to_owned(), digest.into_bytes()));
+        let extensions = certificate.into_iter().collect();
+        Answer { id: id.to_owned(), outcome: self.outcome, asked_at: self.at, extensions }
+    }
+}
+
+/// The world beyond Kubernetes objects: logs, commands, servers. Nothing here waits: what takes time is done in the background, is
+/// `Pending` until then, and brings the parent back when it is known.
+pub trait Outside: Send + Sync {
+    /// The latest outcome of a query.
+    fn find(&self, asker: Asker<'_>, query: &Query) -> Found;
+
+    /// Has an action done, unless it is under way or was done or tried a moment ago, and gives its latest outcome.
+    fn act(&self, asker: Asker<'_>, action: &Action) -> Found;
+
+    /// The latest outcome of an action that was asked for before.
+    fn outcome(&self, parent: &ObjectRef, action: &Action) -> Found;
+
+    /// Forgets what a parent asked for: it is gone.
+    fn forget(&self, parent: &ObjectRef);
 }
 
 /// The time, in Unix seconds.

@@ -6,10 +6,9 @@ use std::{
 };
 
 use operator_core::{
-    Answer, Desired, Document, Event, EventType, Failure, FailureKind, Generation, Module, ObjectRef, Plan, Query,
-    Sample, Serving,
+    Action, Answer, Desired, Document, Event, EventType, Failure, FailureKind, Generation, Module, ObjectRef, Plan,
+    Query, Sample, Serving,
     contract::Grants,
-    grants,
     plan::{self, plan as decide},
     status::Progress,
 };
@@ -59,7 +58,8 @@ pub struct Context {
 #[derive(Clone, Debug, Default)]
 struct Memory {
     queries: Vec<Query>,
-    acted: Vec<Answer>,
+    /// Those of the last answer.
+    actions: Vec<Action>,
     events: Vec<Event>,
     settled: Option<Arc<Settled>>,
     awaited: Awaited,
@@ -78,6 +78,8 @@ pub struct Outcome {
     pub written: Vec<Written>,
     /// Whether the status was written.
     pub reported: bool,
+    /// Whether an action was begun, or came to an end that the module did not know of.
+    pub acted: bool,
     /// Events that were published.
     pub events: Vec<Event>,
     /// Metric samples of the answer.
@@ -136,6 +138,7 @@ impl Context {
 
     fn forget(&self, parent: &ObjectRef) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(parent);
+        self.outside.forget(parent);
     }
 }
 
@@ -207,8 +210,11 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
 /// Whether caches do not show yet what the last reconcile wrote.
 fn is_behind(ctx: &Context, parent: &ObjectRef) -> bool {
     let memory = ctx.recall(parent);
-    if memory.awaited.is_empty() || memory.awaited.holds(&*ctx.cache, ctx.clock.now()) {
-        return !memory.awaited.is_empty();
+    if memory.awaited.is_empty() {
+        return false;
+    }
+    if memory.awaited.holds(&*ctx.cache, ctx.clock.now()) {
+        return true;
     }
     ctx.remember(parent, Memory { awaited: Awaited::default(), ..memory });
     false
@@ -221,11 +227,9 @@ async fn compute(
     observation: &Observation,
     parent: &ObjectRef,
 ) -> Result<(Desired, Vec<Answer>), Failure> {
-    let Memory { mut queries, acted, .. } = ctx.recall(parent);
+    let Memory { mut queries, actions, .. } = ctx.recall(parent);
     for _ in 0..QUERY_ROUNDS {
-        let mut answers = observe::answers(ctx, observation, parent, &queries);
-        answers.extend(acted.iter().cloned());
-        answers.sort_by(|a, b| a.id.cmp(&b.id));
+        let answers = observe::answers(ctx, observation, parent, &queries, &actions);
         let asked = answers.clone();
         let desired = module.reconcile(observation.snapshot(ctx, answers)).await?;
         if desired.queries == queries {
@@ -265,7 +269,7 @@ async fn carry_out(
             return Err(error);
         }
     };
-    act(ctx, observation, &parent, &desired).await;
+    let acted = act(ctx, observation, &parent, &desired, &answers);
     let mut progress = Progress::of_plan(&plan);
     if let (Progress::Done, Some(again)) = (&progress, written.iter().find(|w| w.verb == "recreate")) {
         progress = Progress::Waiting(vec![format!("{}: to be created again", again.identity)]);
@@ -304,6 +308,7 @@ async fn carry_out(
         plan: Some(plan),
         written,
         reported,
+        acted,
         events,
         samples: desired.samples,
         requeue: desired.requeue,
@@ -357,6 +362,7 @@ fn outcome(module: &dyn Module, progress: Progress, exists: bool) -> Outcome {
         progress,
         written: Vec::new(),
         reported: false,
+        acted: false,
         events: Vec::new(),
         samples: Vec::new(),
         exists,
@@ -365,18 +371,15 @@ fn outcome(module: &dyn Module, progress: Progress, exists: bool) -> Outcome {
     }
 }
 
-/// Does the actions of an answer and keeps their outcomes for the next snapshot.
-async fn act(ctx: &Context, observation: &Observation, parent: &ObjectRef, desired: &Desired) {
-    let mut acted = Vec::with_capacity(desired.actions.len());
-    for action in &desired.actions {
-        let outcome = match grants::deed(&ctx.grants, &action.deed, observation.place()) {
-            Ok(()) => ctx.outside.act(parent, action).await,
-            Err(ungranted) => Err(operator_core::QueryFailure::Denied(ungranted.to_string())),
-        };
-        acted.push(Answer { id: action.id.clone(), outcome, asked_at: Some(ctx.clock.now()) });
-    }
+/// Has the actions of an answer done; gives whether one of them is news to the module.
+fn act(ctx: &Context, observation: &Observation, parent: &ObjectRef, desired: &Desired, answers: &[Answer]) -> bool {
+    // The plan was made, so all of them are granted.
+    let news =
+        desired.actions.iter().map(|action| ctx.outside.act(observation.asker(parent), action).answer(&action.id));
+    let news = news.filter(|news| !answers.iter().any(|old| old.id == news.id && old.outcome == news.outcome)).count();
     let memory = ctx.recall(parent);
-    ctx.remember(parent, Memory { acted, ..memory });
+    ctx.remember(parent, Memory { actions: desired.actions.clone(), ..memory });
+    news != 0
 }
 
 /// Publishes the events that the previous answer did not have. A lost event is logged, never a failed reconcile.

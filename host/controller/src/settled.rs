@@ -66,6 +66,6 @@ impl Settled {
             && self.now == observation.now
             && self.api_versions == cache.api_versions()
             && self.named.iter().all(|(identity, document)| cache.get(identity) == *document)
-            && self.answers == observe::answers(ctx, observation, parent, &self.queries)
+            && self.answers == observe::answers(ctx, observation, parent, &self.queries, &[])
     }
 }

@@ -3,7 +3,7 @@
 use operator_contract::{Grants, HttpRule, KindRule, NamespaceRule, PodRule};
 use serde_json::Value;
 
-use crate::{Deed, HttpRequest, ObjectQuery, ObjectRef, Question};
+use crate::{Deed, HttpRequest, ObjectQuery, ObjectRef, Question, Server};
 
 /// The namespaces that the rules `Parent` and `Target` stand for.
 #[derive(Clone, Copy, Debug)]
@@ -186,18 +186,9 @@ fn pod(
 
 fn http(rules: &[HttpRule], request: &HttpRequest) -> Result<(), Ungranted> {
     let refused = |fix: &str| Ungranted { what: format!("{} {}", request.method, request.url), fix: fix.into() };
-    let (scheme, rest) = request.url.split_once("://").ok_or_else(|| refused("write an absolute URL"))?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err(refused("a URL must not carry a user name"));
-    }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse::<u16>().ok()),
-        None => (authority, if scheme == "https" { Some(443) } else { Some(80) }),
-    };
-    let port = port.ok_or_else(|| refused("write a port between 1 and 65535"))?;
+    let Server { host, port, .. } = request.server().map_err(refused)?;
     let granted = rules.iter().any(|rule| {
-        host_matches(&rule.host, host)
+        host_matches(&rule.host, &host)
             && (rule.ports.is_empty() || rule.ports.contains(&port))
             && rule.methods.contains(&request.method)
     });

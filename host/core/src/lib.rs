@@ -40,8 +40,8 @@ pub use operator_contract as contract;
 pub use plan::Plan;
 pub use project::project;
 pub use query::{
-    Answer, CommandQuery, CommandResult, Finding, HeaderValue, HttpRequest, HttpResponse, ObjectQuery, PodLogQuery,
-    Query, QueryFailure, Question, SecretKey, Trust,
+    Answer, CommandQuery, CommandResult, Extension, Finding, HeaderValue, HttpRequest, HttpResponse, ObjectQuery,
+    PodLogQuery, Query, QueryFailure, Question, SecretKey, Server, Trust,
 };
 pub use rejection::Rejection;
 pub use serving::Serving;

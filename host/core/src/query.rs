@@ -13,7 +13,12 @@ pub struct Query {
     pub interval: u32,
     /// How long one try may take, in seconds.
     pub timeout: u32,
+    /// Additions, such as [`contract::extension::REGISTRY_CREDENTIALS`](crate::contract::extension::REGISTRY_CREDENTIALS).
+    pub extensions: Vec<Extension>,
 }
+
+/// An addition to the contract: its name and its bytes.
+pub type Extension = (String, Vec<u8>);
 
 /// What to find out.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +93,61 @@ pub struct HttpRequest {
     pub trust: Trust,
 }
 
+/// Where a request goes, as its URL says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Whether by TLS.
+    pub secure: bool,
+    /// Name or address; an IPv6 address without its brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Path and query, beginning with a slash.
+    pub path: String,
+}
+
+impl HttpRequest {
+    /// Where it goes. What is granted and what is connected to are read from the URL by this one function, so that they cannot
+    /// differ.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the URL.
+    pub fn server(&self) -> Result<Server, &'static str> {
+        let (scheme, rest) = self.url.split_once("://").ok_or("write an absolute URL: https://host:port/path")?;
+        let (secure, usual) = match scheme {
+            "https" => (true, 443),
+            "http" => (false, 80),
+            _ => return Err("write https:// or http://"),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (host, port) = split_port(authority).ok_or("write a port between 1 and 65535 after the colon")?;
+        let name = host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+        if host.is_empty() || !(name || host.parse::<std::net::Ipv6Addr>().is_ok()) {
+            return Err("write a host name or an address, and no user name");
+        }
+        let path = path.split('#').next().unwrap_or_default();
+        if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err("write spaces and other special characters of the path as %XX");
+        }
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Server { secure, host: host.to_ascii_lowercase(), port: port.unwrap_or(usual), path })
+    }
+}
+
+/// Host and port, if there is one; none when what follows the colon is no port.
+fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let (host, rest) = match authority.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        Some((address, rest)) => (address, rest),
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if rest.is_empty() {
+        return Some((host, None));
+    }
+    let port = rest.strip_prefix(':')?.parse().ok().filter(|port| *port != 0)?;
+    Some((host, Some(port)))
+}
+
 /// An HTTP header's value, or where the host finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderValue {
@@ -126,6 +186,8 @@ pub struct Answer {
     pub outcome: Result<Finding, QueryFailure>,
     /// When, in Unix seconds; none for objects.
     pub asked_at: Option<i64>,
+    /// Additions, such as [`contract::extension::SERVER_CERTIFICATE`](crate::contract::extension::SERVER_CERTIFICATE).
+    pub extensions: Vec<Extension>,
 }
 
 /// What was found out.
@@ -186,4 +248,48 @@ pub enum QueryFailure {
     /// Anything else.
     #[error("{0}")]
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(url: &str) -> Result<(bool, String, u16, String), &'static str> {
+        let (method, url) = ("GET".to_owned(), url.to_owned());
+        let request = HttpRequest { method, url, headers: vec![], body: vec![], trust: Trust::System };
+        request.server().map(|server| (server.secure, server.host, server.port, server.path))
+    }
+
+    #[test]
+    fn a_url_names_its_server_with_the_usual_port_unless_it_says_another() {
+        assert_eq!(
+            server("https://cas.team.svc:8081/v1?x=1#y").unwrap(),
+            (true, "cas.team.svc".into(), 8081, "/v1?x=1".into())
+        );
+        assert_eq!(server("https://CAS").unwrap(), (true, "cas".into(), 443, "/".into()));
+        assert_eq!(server("http://10.0.0.1?x").unwrap(), (false, "10.0.0.1".into(), 80, "/?x".into()));
+        assert_eq!(server("https://[::1]:8443/a").unwrap(), (true, "::1".into(), 8443, "/a".into()));
+        assert_eq!(server("https://[::1]").unwrap(), (true, "::1".into(), 443, "/".into()));
+    }
+
+    #[test]
+    fn a_url_that_two_readers_could_understand_differently_is_refused() {
+        for url in [
+            "cas",
+            "ftp://cas",
+            "https://",
+            "https://user@cas",
+            "https://good\\@evil",
+            "https://cas:",
+            "https://cas:0",
+            "https://cas:99999",
+            "https://a:1:2",
+            "https://[::1",
+            "https://[cas]",
+            "https://cas/a b",
+            "https://c\tas",
+        ] {
+            assert!(server(url).is_err(), "{url}");
+        }
+    }
 }

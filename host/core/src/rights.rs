@@ -62,6 +62,10 @@ pub fn needed(manifest: &Manifest, grants: &Grants) -> Vec<Right> {
     for rule in &grants.commands {
         add("v1", "Pod", Some("exec"), named(&rule.namespaces), &["create", "get"]);
     }
+    if !grants.http.is_empty() {
+        // Values of headers, certificates of authorities, credentials for registries.
+        add("v1", "Secret", None, None, &["get"]);
+    }
     add("events.k8s.io/v1", "Event", None, None, &["create"]);
     let right = |((api_version, kind, subresource, namespaces), verbs)| Right {
         api_version,
@@ -113,6 +117,12 @@ mod tests {
     fn what_a_module_only_asks_about_is_never_written() {
         let grants = json!({"objects": [{"apiVersion": "v1", "kind": "Node"}], "podLogs": [{"namespaces": "target", "containers": ["main"]}]});
         assert_eq!(lines(&grants), ["Event: create", "Node: get list watch", "Pod/log: get"]);
+    }
+
+    #[test]
+    fn requests_to_servers_need_the_secrets_that_they_may_name() {
+        let grants = json!({"http": [{"host": "*", "methods": ["HEAD"]}]});
+        assert_eq!(lines(&grants), ["Event: create", "Secret: get"]);
     }
 
     #[test]

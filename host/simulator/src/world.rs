@@ -1,14 +1,13 @@
 //! A cluster with modules in it: what a host with loaded modules is to a real one.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use operator_controller::{Clock, Context, Error, Outcome, Outside, reconcile};
+use operator_controller::{Asker, Clock, Context, Error, Found, Outcome, Outside, reconcile};
 use operator_core::{
-    Action, BoxFuture, Deed, Document, Finding, Module, ObjectRef, Query, QueryFailure, Question, Request, Serving,
-    User,
+    Action, Deed, Document, Finding, Module, ObjectRef, Query, QueryFailure, Question, Request, Serving, User,
     contract::{Manifest, Operation, Phase},
     judge, schema,
 };
@@ -55,7 +54,7 @@ impl World {
         };
         let webhooks = Arc::new(Webhooks::default());
         cluster.set_admission(Arc::clone(&webhooks) as Arc<dyn Admission>);
-        let script = Arc::new(Script { cluster: cluster.clone(), logs: Mutex::default() });
+        let script = Arc::new(Script { cluster: cluster.clone(), logs: Mutex::default(), done: Mutex::default() });
         let world = Self {
             cluster,
             actors: Actors::default(),
@@ -193,9 +192,15 @@ impl World {
 struct Script {
     cluster: FakeCluster,
     logs: Mutex<Vec<(String, String)>>,
+    /// Outcomes of actions, by parent and id.
+    done: Mutex<HashMap<(ObjectRef, String), Found>>,
 }
 
 impl Script {
+    fn done(&self) -> MutexGuard<'_, HashMap<(ObjectRef, String), Found>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn log(&self, namespace: &str, pod: &str, container: &str, contains: &str) -> Result<Finding, QueryFailure> {
         let identity = ObjectRef::namespaced("v1", "Pod", namespace, pod);
         let object = self.cluster.object(&identity).ok_or_else(|| QueryFailure::NotFound(identity.to_string()))?;
@@ -213,17 +218,18 @@ impl Script {
 }
 
 impl Outside for Script {
-    fn find(&self, _: &ObjectRef, query: &Query) -> (Result<Finding, QueryFailure>, Option<i64>) {
+    fn find(&self, _: Asker<'_>, query: &Query) -> Found {
         let found = match &query.question {
             Question::PodLog(log) => self.log(&log.namespace, &log.pod, &log.container, &log.contains),
             Question::Objects(_) => Err(QueryFailure::Failed("objects are found in the cache".into())),
             Question::Command(_) => Err(QueryFailure::Failed("commands are not simulated".into())),
             Question::Http(_) => Err(QueryFailure::Unreachable("there are no servers in a simulation".into())),
         };
-        (found, Some(self.cluster.now()))
+        Found::new(found, Some(self.cluster.now()))
     }
 
-    fn act<'a>(&'a self, _: &'a ObjectRef, action: &'a Action) -> BoxFuture<'a, Result<Finding, QueryFailure>> {
+    /// Each time: nothing takes time here, and whoever asks for the same again and again is told so by a scenario that never settles.
+    fn act(&self, asker: Asker<'_>, action: &Action) -> Found {
         let done = match &action.deed {
             Deed::Delete { identity, uid } => {
                 let there = self.cluster.object(identity);
@@ -232,7 +238,17 @@ impl Outside for Script {
             }
             Deed::Http(_) => Err(QueryFailure::Unreachable("there are no servers in a simulation".into())),
         };
-        Box::pin(std::future::ready(done))
+        let found = Found::new(done, Some(self.cluster.now()));
+        self.done().insert((asker.parent.clone(), action.id.clone()), found.clone());
+        found
+    }
+
+    fn outcome(&self, parent: &ObjectRef, action: &Action) -> Found {
+        self.done().get(&(parent.clone(), action.id.clone())).cloned().unwrap_or_else(Found::pending)
+    }
+
+    fn forget(&self, parent: &ObjectRef) {
+        self.done().retain(|(asker, _), _| asker != parent);
     }
 }
 

@@ -105,5 +105,5 @@ fn answer(native: guest::Answer) -> Answer {
         // The snapshot asks about objects and log lines only.
         Ok(guest::Finding::Command(_) | guest::Finding::Http(_)) | Err(_) => Err(QueryFailure::Pending),
     };
-    Answer { id: native.id, outcome, asked_at: native.asked_at }
+    Answer { id: native.id, outcome, asked_at: native.asked_at, extensions: native.extensions }
 }

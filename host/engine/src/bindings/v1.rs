@@ -215,11 +215,13 @@ struct Lists<'a> {
     objects: Vec<types::Observed<'a>>,
     lines: Vec<&'a str>,
     headers: Vec<(&'a str, &'a str)>,
+    extensions: Vec<(&'a str, &'a [u8])>,
 }
 
 impl<'a> Lists<'a> {
     fn of(answer: &'a core::Answer) -> Self {
-        let mut lists = Self::default();
+        let extensions = answer.extensions.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let mut lists = Self { extensions, ..Self::default() };
         match &answer.outcome {
             Ok(core::Finding::Objects(objects)) => lists.objects = objects.iter().map(observed).collect(),
             Ok(core::Finding::Lines(lines)) => lists.lines = lines.iter().map(String::as_str).collect(),
@@ -258,7 +260,7 @@ fn answer<'a>(answer: &'a core::Answer, lists: &'a Lists<'a>) -> queries::Answer
             core::QueryFailure::Failed(text) => queries::QueryFailure::Failed(text),
         }),
     };
-    queries::Answer { id: &answer.id, outcome, asked_at: answer.asked_at, extensions: &[] }
+    queries::Answer { id: &answer.id, outcome, asked_at: answer.asked_at, extensions: &lists.extensions }
 }
 
 fn phase(phase: operator_contract::Phase) -> admission::Phase {
@@ -403,7 +405,8 @@ impl From<queries::Query> for core::Query {
             }),
             queries::Question::Http(request) => core::Question::Http(request.into()),
         };
-        Self { id: query.id, question, interval: query.interval, timeout: query.timeout }
+        let (interval, timeout) = (query.interval, query.timeout);
+        Self { id: query.id, question, interval, timeout, extensions: query.extensions }
     }
 }
 

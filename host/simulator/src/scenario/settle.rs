@@ -49,7 +49,7 @@ fn reconcile_all(run: &mut Run<'_>) -> Result<bool, Stop> {
         for parent in run.world.parents(&name) {
             let Some(outcome) = run.world.reconcile(&name, &parent) else { continue };
             let outcome = outcome.map_err(|error| Stop::Impossible(format!("{parent}: {error}")))?;
-            changed |= outcome.reported || !outcome.written.is_empty();
+            changed |= outcome.reported || outcome.acted || !outcome.written.is_empty();
             tell(run, &parent, outcome);
         }
     }

@@ -14,7 +14,7 @@ fn nodes(id: &str) -> Query {
         labels: Vec::new(),
         fields: vec!["metadata.labels".into()],
     };
-    Query { id: id.into(), question: Question::Objects(query), interval: 60, timeout: 5 }
+    Query { id: id.into(), question: Question::Objects(query), interval: 60, timeout: 5, extensions: Vec::new() }
 }
 
 #[test]
@@ -50,7 +50,13 @@ fn an_answer_with_an_ungranted_question_is_refused() {
             contains: String::new(),
             limit: 1,
         };
-        let query = Query { id: "log".into(), question: Question::PodLog(log), interval: 60, timeout: 5 };
+        let query = Query {
+            id: "log".into(),
+            question: Question::PodLog(log),
+            interval: 60,
+            timeout: 5,
+            extensions: Vec::new(),
+        };
         Desired { queries: vec![query], ..children(vec![map("m", "v")]) }
     });
     assert!(is_stalled(&stage.once(), "Ungranted"));

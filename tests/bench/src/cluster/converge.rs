@@ -98,7 +98,12 @@ async fn by_hand(stage: &Stage, client: &Client, module: &Loaded, namespace: &st
 fn applies(module: &Loaded, parent: &Value) -> Result<Vec<Apply>, Error> {
     let document = Document::from_value(parent);
     let identity = document.identity()?;
-    let nodes = Answer { id: "nodes".into(), outcome: Ok(Finding::Objects(Vec::new())), asked_at: None };
+    let nodes = Answer {
+        id: "nodes".into(),
+        outcome: Ok(Finding::Objects(Vec::new())),
+        asked_at: None,
+        extensions: Vec::new(),
+    };
     let desired = module.reconcile_now(&Snapshot { answers: vec![nodes], ..Snapshot::of(document) })?;
     let manifest = module.manifest();
     let planned = plan(plan::Input {

@@ -1,0 +1,239 @@
+//! One request to one server, over a connection of its own: they are minutes apart, and a pool would keep trust and secrets alive.
+
+use std::{convert::Infallible, future::pending, net::IpAddr, sync::OnceLock};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue as Value, Method, Request, Response, header};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use kube::Client;
+use operator_core::{Finding, HeaderValue, HttpRequest, HttpResponse, QueryFailure, Server, Trust};
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    secrets,
+    trust::{self, Shown, Verifier},
+};
+use crate::Found;
+
+/// At most so much of a body is read, in bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+/// What modules see of an answer's headers: what describes its content. Others, such as dates and request numbers, differ each time,
+/// and each difference would call the module.
+static TOLD: [HeaderName; 8] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::LINK,
+    header::LOCATION,
+    header::WWW_AUTHENTICATE,
+    HeaderName::from_static("docker-content-digest"),
+];
+
+/// Sends requests to servers.
+pub(super) struct Servers {
+    client: Client,
+    /// Reading the public roots takes milliseconds.
+    system: OnceLock<Verifier>,
+}
+
+impl Servers {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, system: OnceLock::new() }
+    }
+
+    /// What talks to the API server, for Secrets.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends a request with these further headers. Secrets that it names are in `namespace`.
+    pub(super) async fn send(&self, namespace: &str, request: &HttpRequest, more: &[(HeaderName, Value)]) -> Found {
+        let shown = Shown::default();
+        let outcome = self.exchange(namespace, request, more, &shown).await;
+        Found { outcome: outcome.map(Finding::Http), at: None, certificate: shown.get().cloned() }
+    }
+
+    async fn exchange(
+        &self,
+        namespace: &str,
+        request: &HttpRequest,
+        more: &[(HeaderName, Value)],
+        shown: &Shown,
+    ) -> Result<HttpResponse, QueryFailure> {
+        let server = request.server().map_err(|why| failed(request, why))?;
+        let message = self.message(namespace, request, &server, more).await?;
+        if !server.secure {
+            return speak(connect(&server).await?, message).await;
+        }
+        // Before anything is sent: what a Secret lacks is not the server's fault.
+        let verifier = self.verifier(namespace, &request.trust).await?;
+        let config = trust::configuration(verifier, Shown::clone(shown))?;
+        let name = ServerName::try_from(server.host.clone()).map_err(|error| failed(request, error))?;
+        let stream = connect(&server).await?;
+        let stream = TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream).await;
+        let stream = stream.map_err(|error| {
+            let place = place(&server);
+            QueryFailure::Unreachable(match shown.get() {
+                Some(digest) => format!("{place}: {error}; it showed the certificate with SHA-256 {digest}"),
+                None => format!("{place}: {error}"),
+            })
+        })?;
+        speak(stream, message).await
+    }
+
+    async fn verifier(&self, namespace: &str, trust: &Trust) -> Result<Verifier, QueryFailure> {
+        match trust {
+            Trust::Pinned(digest) => trust::pinned(digest),
+            Trust::Ca(key) => {
+                let pem = secrets::value(&self.client, namespace, key).await?;
+                trust::authority(&pem, &format!("key {} of Secret {namespace}/{}", key.key, key.name))
+            }
+            Trust::System => match self.system.get() {
+                Some(verifier) => Ok(Verifier::clone(verifier)),
+                None => trust::system().map(|verifier| Verifier::clone(self.system.get_or_init(|| verifier))),
+            },
+        }
+    }
+
+    async fn message(
+        &self,
+        namespace: &str,
+        request: &HttpRequest,
+        server: &Server,
+        more: &[(HeaderName, Value)],
+    ) -> Result<Request<Full<Bytes>>, QueryFailure> {
+        let method = Method::from_bytes(request.method.as_bytes()).map_err(|error| failed(request, error))?;
+        let mut message = Request::new(Full::new(Bytes::from(request.body.clone())));
+        *message.method_mut() = method;
+        *message.uri_mut() = server.path.parse().map_err(|error| failed(request, error))?;
+        let headers = message.headers_mut();
+        headers.insert(header::HOST, value(&authority(server)).map_err(|error| failed(request, error))?);
+        headers.insert(header::USER_AGENT, Value::from_static(env!("CARGO_PKG_NAME")));
+        headers.insert(header::CONNECTION, Value::from_static("close"));
+        for (name, given) in &request.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| failed(request, error))?;
+            if [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(&name) {
+                return Err(failed(request, format!("the host itself sets the header {name}")));
+            }
+            headers.append(name, self.header(namespace, request, server, given).await?);
+        }
+        for (name, value) in more {
+            headers.insert(name, value.clone());
+        }
+        Ok(message)
+    }
+
+    async fn header(
+        &self,
+        namespace: &str,
+        request: &HttpRequest,
+        server: &Server,
+        given: &HeaderValue,
+    ) -> Result<Value, QueryFailure> {
+        match given {
+            HeaderValue::Plain(text) => value(text).map_err(|error| failed(request, error)),
+            HeaderValue::Secret(_) if !server.secure => {
+                Err(failed(request, "a secret is not sent without TLS; write https://"))
+            }
+            HeaderValue::Secret(key) => {
+                let text = secrets::value(&self.client, namespace, key).await?;
+                let place = || format!("key {} of Secret {namespace}/{} fits in no header", key.key, key.name);
+                let mut value = Value::from_bytes(text.trim_ascii()).map_err(|_| failed(request, place()))?;
+                value.set_sensitive(true);
+                Ok(value)
+            }
+        }
+    }
+}
+
+fn value(text: &str) -> Result<Value, header::InvalidHeaderValue> {
+    Value::from_str(text)
+}
+
+/// Host and port as a URL has them.
+fn authority(server: &Server) -> String {
+    let (host, port) = (&server.host, server.port);
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn place(server: &Server) -> String {
+    format!("{}://{}", if server.secure { "https" } else { "http" }, authority(server))
+}
+
+fn failed(request: &HttpRequest, why: impl std::fmt::Display) -> QueryFailure {
+    QueryFailure::Failed(format!("{} {}: {why}", request.method, request.url))
+}
+
+/// Connects to the first address that answers. Link-local addresses are left out: clouds serve a machine's own credentials there.
+async fn connect(server: &Server) -> Result<TcpStream, QueryFailure> {
+    let unreachable = |why: String| QueryFailure::Unreachable(format!("{}: {why}", place(server)));
+    let found =
+        lookup_host((server.host.as_str(), server.port)).await.map_err(|error| unreachable(error.to_string()))?;
+    let mut why = "the name has no address".to_owned();
+    for address in found {
+        if is_link_local(address.ip()) {
+            why = format!("{} is a link-local address, where no server is asked", address.ip());
+            continue;
+        }
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    Err(unreachable(why))
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// Sends the message and reads the answer. The connection ends with the answer.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    message: Request<Full<Bytes>>,
+) -> Result<HttpResponse, QueryFailure> {
+    let broken = |error: hyper::Error| QueryFailure::Unreachable(format!("the connection broke: {error}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let answer = async {
+        let answer = sender.send_request(message).await.map_err(broken)?;
+        read(answer).await.map_err(broken)
+    };
+    let driven = async {
+        // What it ends with, the request tells too; and it may end before the answer is read.
+        let _ = connection.await;
+        pending::<Infallible>().await
+    };
+    tokio::select! {
+        answer = answer => answer,
+        never = driven => match never {},
+    }
+}
+
+async fn read(answer: Response<Incoming>) -> Result<HttpResponse, hyper::Error> {
+    let (head, mut incoming) = answer.into_parts();
+    let mut body = Vec::new();
+    while body.len() < BODY_LIMIT {
+        let Some(frame) = incoming.frame().await else { break };
+        let Ok(data) = frame?.into_data() else { continue };
+        let room = BODY_LIMIT - body.len();
+        body.extend(data.iter().take(room));
+    }
+    Ok(HttpResponse { status: head.status.as_u16(), headers: told(&head.headers), body })
+}
+
+fn told(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &Value| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let all = TOLD.each_ref().map(|name| headers.get_all(name).iter().map(|value| (name.to_string(), text(value))));
+    all.into_iter().flatten().collect()
+}

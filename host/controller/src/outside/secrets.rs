@@ -1,0 +1,23 @@
+//! Values from Secrets that requests name. They are read when they are needed, kept nowhere, and told to nobody.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use operator_core::{QueryFailure, SecretKey};
+
+use super::pods::{failure, valid_name};
+
+/// A Secret that a request names.
+pub(super) async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Secret, QueryFailure> {
+    valid_name(name)?;
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    api.get(name).await.map_err(|error| failure(&format!("Secret {namespace}/{name}"), error))
+}
+
+/// One value of one Secret.
+pub(super) async fn value(client: &Client, namespace: &str, key: &SecretKey) -> Result<Vec<u8>, QueryFailure> {
+    let secret = secret(client, namespace, &key.name).await?;
+    let value = secret.data.unwrap_or_default().remove(&key.key);
+    value
+        .map(|value| value.0)
+        .ok_or_else(|| QueryFailure::NotFound(format!("key {} of Secret {namespace}/{}", key.key, key.name)))
+}
