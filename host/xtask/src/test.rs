@@ -27,6 +27,9 @@ use crate::{
 /// How long one test program may take. The slowest takes a minute or two.
 const PATIENCE: Duration = Duration::from_mins(20);
 
+/// The test program that leaves a cluster as it found it.
+const GUEST: &str = "existing";
+
 /// Which tests.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -35,6 +38,14 @@ pub(crate) struct Arguments {
     rings: Vec<Ring>,
     #[command(flatten)]
     install: Install,
+    /// Use the cluster of this kubeconfig: of the rings that need one, only the tests run that leave a cluster as they found it, and
+    /// nothing is built or started for the others.
+    #[arg(long, value_name = "FILE", value_parser = existing_file)]
+    kubeconfig: Option<PathBuf>,
+}
+
+fn existing_file(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text).ok().filter(|path| path.is_file()).ok_or_else(|| "there is no such file".to_owned())
 }
 
 /// What a run of tests came to.
@@ -66,6 +77,23 @@ struct Program {
     executable: PathBuf,
 }
 
+impl Program {
+    fn name(&self) -> String {
+        format!("{} {}", self.folder.display(), self.target)
+    }
+
+    fn command(&self, workspace: &Workspace) -> Command {
+        let mut command = Command::new(&self.executable);
+        let folder = workspace.root.join(&self.folder);
+        command
+            .current_dir(&folder)
+            .env("CARGO_MANIFEST_DIR", &folder)
+            .env("CARGO_TARGET_DIR", &workspace.target)
+            .envs(modules::environment(workspace, "debug"));
+        command
+    }
+}
+
 /// Runs the rings and ends with one line; bad when a ring is.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     let mut rings = if arguments.rings.is_empty() { Ring::ALL.to_vec() } else { arguments.rings.clone() };
@@ -77,7 +105,11 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     let programs = programs(workspace)?;
     let (mut total, mut bad) = (Tally::default(), Vec::new());
     for ring in rings {
-        let tally = run(workspace, ring, arguments.install, programs.get(&ring).map_or(&[], Vec::as_slice))?;
+        let programs = programs.get(&ring).map(Vec::as_slice).unwrap_or_default();
+        let tally = match &arguments.kubeconfig {
+            Some(kubeconfig) if ring.needs_cluster() => visit(workspace, ring, programs, kubeconfig)?,
+            _ => run(workspace, ring, arguments.install, programs)?,
+        };
         if tally.failed > 0 {
             bad.push(ring.name());
         }
@@ -97,31 +129,46 @@ fn run(workspace: &Workspace, ring: Ring, install: Install, programs: &[Program]
     let image = needs_image.then(|| image::for_tests(workspace)).transpose()?;
     tally.skipped.extend(obstacle);
     for program in programs {
-        let name = format!("{} {}", program.folder.display(), program.target);
-        let mut command = Command::new(&program.executable);
-        let folder = workspace.root.join(&program.folder);
-        command
-            .current_dir(&folder)
-            .env("CARGO_MANIFEST_DIR", &folder)
-            .env("CARGO_TARGET_DIR", &workspace.target)
-            .envs(modules::environment(workspace, "debug"))
-            .envs(image.iter().map(|image| ("SCONE_OPERATOR_IMAGE", image)));
+        let mut command = program.command(workspace);
+        command.envs(image.iter().map(|image| ("SCONE_OPERATOR_IMAGE", image)));
         if ring.needs_cluster() {
             // Each test has a cluster of its own; side by side they starve each other.
             command.arg("--test-threads=1");
         }
-        tally.add(execute(&name, &mut command)?);
+        tally.add(execute(&program.name(), &mut command)?);
     }
     if ring == Ring::Pure {
         let mut command = cargo(workspace);
         command.arg("test").args(WHOLE).args(["--doc", "--no-fail-fast", "--quiet"]);
         tally.add(execute("examples in the documentation", &mut command)?);
     }
+    tell(ring, &tally, started);
+    Ok(tally)
+}
+
+/// Runs of a ring what leaves the cluster of this kubeconfig as it was.
+fn visit(workspace: &Workspace, ring: Ring, programs: &[Program], kubeconfig: &Path) -> Result<Tally, Failure> {
+    progress::result(&format!("{}: {}, in the cluster of {}", ring.name(), ring.about(), kubeconfig.display()));
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    for program in programs {
+        if program.target == GUEST {
+            let mut command = program.command(workspace);
+            tally.add(execute(&program.name(), command.env("SCONE_OPERATOR_KUBECONFIG", kubeconfig))?);
+        } else {
+            let why = "it needs a cluster of its own: it reads the audit log, or stops what others use";
+            tally.skipped.push(format!("{} ({why})", program.name()));
+        }
+    }
+    tell(ring, &tally, started);
+    Ok(tally)
+}
+
+fn tell(ring: Ring, tally: &Tally, started: Instant) {
     for skipped in &tally.skipped {
         progress::result(&format!("  skipped: {skipped}"));
     }
     progress::result(&format!("{}: {} in {}", ring.name(), tally.line(), progress::seconds(started.elapsed())));
-    Ok(tally)
 }
 
 /// Runs one test program; shows its output only when something failed.

@@ -1,7 +1,12 @@
 //! Who talks to the API server, and the file that says so.
 
+use std::path::Path;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
-use kube::{Client, Config, config::KubeConfigOptions};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use serde_json::{Value, json};
 
 use crate::{Error, keys::Authority};
@@ -51,10 +56,27 @@ pub(crate) fn value(authority: &Authority, server: &str, identity: &Identity) ->
 
 /// A client as a kubeconfig says.
 pub(crate) async fn client(kubeconfig: Value) -> Result<Client, Error> {
-    let wrong = |error: &dyn std::fmt::Display| Error::Client(error.to_string());
+    let kubeconfig = serde_json::from_value(kubeconfig).map_err(|error| wrong(&error))?;
+    connect(kubeconfig).await
+}
+
+/// A client as a kubeconfig file says, for its current context.
+///
+/// # Errors
+/// When the file cannot be read, or names no cluster that can be talked to.
+pub async fn client_of(path: &Path) -> Result<Client, Error> {
+    let kubeconfig =
+        Kubeconfig::read_from(path).map_err(|error| Error::Client(format!("{}: {error}", path.display())))?;
+    connect(kubeconfig).await
+}
+
+fn wrong(error: &dyn std::fmt::Display) -> Error {
+    Error::Client(error.to_string())
+}
+
+async fn connect(kubeconfig: Kubeconfig) -> Result<Client, Error> {
     // A library may have chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = serde_json::from_value(kubeconfig).map_err(|error| wrong(&error))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     Client::try_from(config.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))
 }

@@ -24,7 +24,7 @@ pub mod tools;
 pub use api::ApiRing;
 pub use forward::Forward;
 pub use image::Image;
-pub use kubeconfig::Identity;
+pub use kubeconfig::{Identity, client_of as client};
 pub use node::{NodeRing, inside, missing_packages, obstacle};
 pub use process::logging;
 pub use proxy::{Decide, Fate, Proxy};

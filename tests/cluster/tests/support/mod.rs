@@ -56,10 +56,23 @@ pub(crate) fn package(name: &str) -> Vec<u8> {
 
 /// A cluster of its own, with CRDs, a namespace and a folder of modules.
 pub(crate) struct Stage {
-    ring: ApiRing,
+    place: Place,
     admin: Client,
+    /// The operator's own namespace.
+    namespace: String,
     modules: tempfile::TempDir,
 }
+
+/// Where the cluster comes from.
+enum Place {
+    /// Made for this test, and gone with it.
+    Own(ApiRing),
+    /// It was there before: its kubeconfig.
+    Existing(PathBuf),
+}
+
+/// Names the kubeconfig of a cluster that tests may use.
+const EXISTING: &str = "SCONE_OPERATOR_KUBECONFIG";
 
 /// The user as whom the operator works.
 const OPERATOR: &str = "scone-operator";
@@ -74,14 +87,45 @@ impl Stage {
     pub(crate) async fn with(modules: &[&str]) -> Self {
         let ring = ApiRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
-        let stage = Self { ring, admin, modules: tempfile::tempdir().unwrap() };
-        for name in modules {
-            stage.install(name).await;
-            stage.module(&name.replace('_', "-"), &package(name));
-        }
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "scone-system"}});
-        stage.apply_value(&namespace, "v1", "namespaces").await;
+        let stage = Self::at(Place::Own(ring), admin, "scone-system");
+        stage.furnish(modules).await;
         stage
+    }
+
+    /// In the cluster that `SCONE_OPERATOR_KUBECONFIG` names, or else in one of its own, known by nothing but its kubeconfig. The
+    /// operator's namespace is `namespace`.
+    pub(crate) async fn existing(modules: &[&str], namespace: &str) -> Self {
+        if let Some(path) = std::env::var_os(EXISTING).map(PathBuf::from) {
+            let admin = cluster::client(&path).await.unwrap();
+            let stage = Self::at(Place::Existing(path), admin, namespace);
+            stage.furnish(modules).await;
+            return stage;
+        }
+        let ring = ApiRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
+        let path = ring.kubeconfig(&Identity::admin("somebody")).unwrap();
+        let stage = Self::at(Place::Own(ring), cluster::client(&path).await.unwrap(), namespace);
+        stage.furnish(modules).await;
+        stage
+    }
+
+    fn at(place: Place, admin: Client, namespace: &str) -> Self {
+        Self { place, admin, namespace: namespace.to_owned(), modules: tempfile::tempdir().unwrap() }
+    }
+
+    async fn furnish(&self, modules: &[&str]) {
+        for name in modules {
+            self.install(name).await;
+            self.module(&name.replace('_', "-"), &package(name));
+        }
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
+        self.apply_value(&namespace, "v1", "namespaces").await;
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        match &self.place {
+            Place::Own(ring) => ring.kubeconfig(&Identity::admin(OPERATOR)).unwrap(),
+            Place::Existing(path) => path.clone(),
+        }
     }
 
     /// Installs the CRDs of a module.
@@ -101,8 +145,7 @@ impl Stage {
 
     /// Starts an operator and waits until it is ready.
     pub(crate) async fn operator(&self, arguments: &[&str]) -> Operator {
-        let kubeconfig = self.ring.kubeconfig(&Identity::admin(OPERATOR)).unwrap();
-        self.operator_with(&kubeconfig, arguments).await
+        self.operator_with(&self.kubeconfig(), arguments).await
     }
 
     /// Starts an operator with this kubeconfig and waits until it is ready.
@@ -128,7 +171,7 @@ impl Stage {
         // Compiled once for all clusters of all tests.
         let compiled = variable("SCONE_OPERATOR_MODULES").with_file_name("compiled-for-tests");
         let mut child = Command::new(variable("SCONE_OPERATOR_PROGRAM"))
-            .args(["run", "--namespace", "scone-system"])
+            .args(["run", "--namespace", &self.namespace])
             .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "127.0.0.1:0"])
             .arg("--modules")
             .arg(self.modules.path())
@@ -153,10 +196,9 @@ impl Stage {
 
     /// Runs another command of the program to its end, which has to be a good one.
     pub(crate) async fn run(&self, arguments: &[&str]) {
-        let kubeconfig = self.ring.kubeconfig(&Identity::admin(OPERATOR)).unwrap();
         let mut child = Command::new(variable("SCONE_OPERATOR_PROGRAM"))
             .args(arguments)
-            .env("KUBECONFIG", kubeconfig)
+            .env("KUBECONFIG", self.kubeconfig())
             .spawn()
             .unwrap();
         let status = soon("the end of the command", || std::future::ready(child.try_wait().unwrap())).await;
@@ -165,16 +207,21 @@ impl Stage {
 
     /// A proxy in front of the API server, and the kubeconfig to reach the server through it as the operator.
     pub(crate) async fn proxy(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) -> (Proxy, PathBuf) {
-        let client = self.ring.client(&Identity::admin(OPERATOR)).await.unwrap();
+        let client = self.ring().client(&Identity::admin(OPERATOR)).await.unwrap();
         let proxy = Proxy::start(client, Arc::new(decide)).await.unwrap();
-        let path = self.ring.path().join("proxy.kubeconfig");
+        let path = self.ring().path().join("proxy.kubeconfig");
         std::fs::write(&path, proxy.kubeconfig().to_string()).unwrap();
         (proxy, path)
     }
 
     /// The ring itself.
     pub(crate) fn ring(&self) -> &ApiRing {
-        &self.ring
+        match &self.place {
+            Place::Own(ring) => ring,
+            Place::Existing(path) => {
+                panic!("{}: a cluster that was there before is not ours to look into", path.display())
+            }
+        }
     }
 
     pub(crate) async fn create_node(&self, name: &str, labels: &Value) {
@@ -255,7 +302,7 @@ impl Stage {
 
     /// What the operator wrote, leases apart; requests that were refused count too.
     pub(crate) fn writes(&self) -> Vec<Value> {
-        let audit = self.ring.audit();
+        let audit = self.ring().audit();
         // A question about rights is a request that creates something, and stores nothing.
         let apart = |event: &Value| {
             ["leases", "selfsubjectaccessreviews"].iter().any(|kind| event["objectRef"]["resource"] == *kind)
