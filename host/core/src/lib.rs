@@ -8,6 +8,7 @@
 
 mod admission;
 pub mod adoption;
+mod claims;
 mod desired;
 pub mod diff;
 mod failure;

@@ -52,9 +52,7 @@ pub(crate) enum Unconverted {
 impl Conversion {
     /// Reads the envelope.
     pub(crate) fn parse(body: &Bytes) -> Result<Self, Malformed> {
-        let raw = open(body, VERSION, "ConversionReview")?;
-        let wire: Wire<'_> = serde_json::from_str(raw.get())
-            .map_err(|error| Malformed::Shape { kind: "ConversionReview", why: format!("request: {error}") })?;
+        let wire: Wire<'_> = open(body, VERSION, "ConversionReview")?;
         let objects = wire.objects.into_iter().map(|raw| part(body, raw)).collect();
         Ok(Self { uid: wire.uid, wanted: wire.wanted, objects })
     }

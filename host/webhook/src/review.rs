@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use operator_core::{Cause, Denial, Document, ObjectRef, User, contract::Operation};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
 /// The one version of the envelope that is spoken.
@@ -57,13 +57,12 @@ pub struct Review {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
+struct Envelope<T> {
     #[serde(default)]
     api_version: String,
     #[serde(default)]
     kind: String,
-    #[serde(borrow)]
-    request: Option<&'a RawValue>,
+    request: Option<T>,
 }
 
 #[derive(Deserialize)]
@@ -105,15 +104,33 @@ struct Asker {
     groups: Option<Vec<String>>,
 }
 
-/// What is in an envelope of this version and kind.
-pub(crate) fn open<'a>(body: &'a [u8], version: &str, kind: &'static str) -> Result<&'a RawValue, Malformed> {
+/// What is in an envelope of this version and kind. The body is walked over once.
+pub(crate) fn open<'a, T: Deserialize<'a>>(body: &'a [u8], version: &str, kind: &'static str) -> Result<T, Malformed> {
     let shape = |why: String| Malformed::Shape { kind, why };
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| shape(error.to_string()))?;
-    if envelope.api_version != version || envelope.kind != kind {
-        let found = format!("{:?} of {:?}", cut(&envelope.kind, 100), cut(&envelope.api_version, 100));
-        return Err(Malformed::Version { found, expected: format!("{kind} of {version}") });
+    // Checked at once, which is quicker than each string by itself.
+    let text = std::str::from_utf8(body).map_err(|error| shape(error.to_string()))?;
+    let envelope: Envelope<T> = match serde_json::from_str(text) {
+        Ok(envelope) => envelope,
+        Err(error) => {
+            // Another version has another shape: that it is another version is the better answer.
+            let other: Option<Envelope<IgnoredAny>> = serde_json::from_str(text).ok();
+            return Err(match other {
+                Some(other) => other.checked(version, kind).err().unwrap_or_else(|| shape(format!("request: {error}"))),
+                None => shape(error.to_string()),
+            });
+        }
+    };
+    envelope.checked(version, kind)?.request.ok_or_else(|| shape("request is missing".to_owned()))
+}
+
+impl<T> Envelope<T> {
+    fn checked(self, version: &str, kind: &str) -> Result<Self, Malformed> {
+        if self.api_version == version && self.kind == kind {
+            return Ok(self);
+        }
+        let found = format!("{:?} of {:?}", cut(&self.kind, 100), cut(&self.api_version, 100));
+        Err(Malformed::Version { found, expected: format!("{kind} of {version}") })
     }
-    envelope.request.ok_or_else(|| shape("request is missing".to_owned()))
 }
 
 /// The document of a part of the body, without a copy.
@@ -127,9 +144,8 @@ impl Review {
     /// # Errors
     /// When it is no `AdmissionReview` of `admission.k8s.io/v1` with a request.
     pub fn parse(body: &Bytes) -> Result<Self, Malformed> {
-        let raw = open(body, VERSION, "AdmissionReview")?;
         let shape = |why: String| Malformed::Shape { kind: "AdmissionReview", why };
-        let wire: Wire<'_> = serde_json::from_str(raw.get()).map_err(|error| shape(format!("request: {error}")))?;
+        let wire: Wire<'_> = open(body, VERSION, "AdmissionReview")?;
         if wire.uid.is_empty() {
             return Err(shape("request.uid is empty".to_owned()));
         }
