@@ -58,10 +58,10 @@ pub(crate) struct Run {
     #[arg(long, env = "SCONE_OPERATOR_CACHE")]
     pub(crate) cache: Option<PathBuf>,
     /// Where metrics are served, under /metrics.
-    #[arg(long, default_value = "0.0.0.0:8080")]
+    #[arg(long, value_parser = address, default_value = "0.0.0.0:8080")]
     pub(crate) metrics_bind_address: SocketAddr,
     /// Where /healthz, /livez and /readyz are served.
-    #[arg(long, default_value = "0.0.0.0:8081")]
+    #[arg(long, value_parser = address, default_value = "0.0.0.0:8081")]
     pub(crate) health_probe_bind_address: SocketAddr,
     /// Writes only while this replica holds the lease; needed with more than one replica.
     #[arg(long)]
@@ -105,6 +105,12 @@ pub(crate) struct Logging {
     pub(crate) log_format: LogFormat,
 }
 
+/// `host:port`; `:port` is every address of the machine, as flags of controllers in Go have it.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    full.parse().map_err(|_| "write an address and a port, such as 0.0.0.0:8080 or :8080".to_owned())
+}
+
 /// A filter of log lines, as it is when it makes sense.
 fn filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| format!("{error}, in {text:?}"))
@@ -138,7 +144,7 @@ pub(crate) struct Webhooks {
     #[arg(long = "webhooks", env = "SCONE_OPERATOR_WEBHOOKS", value_enum, default_value_t = Switch::On)]
     pub(crate) served: Switch,
     /// Where webhooks are served, over HTTPS.
-    #[arg(long, default_value = "0.0.0.0:9443")]
+    #[arg(long, value_parser = address, default_value = "0.0.0.0:9443")]
     pub(crate) webhook_bind_address: SocketAddr,
     /// Folder with tls.crt, tls.key and ca.crt, as cert-manager writes and kubelet mounts them. Without one, the operator makes and
     /// rotates its own, in the Secret webhook-server-cert.
@@ -154,4 +160,16 @@ pub(crate) struct Webhooks {
     /// use to the end of trust in the old one. For tests.
     #[arg(long, hide = true, value_delimiter = ',')]
     pub(crate) webhook_certificate_seconds: Option<Vec<u64>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_a_port_alone() {
+        assert_eq!(address(":8080"), Ok("0.0.0.0:8080".parse().unwrap()));
+        assert_eq!(address("127.0.0.1:0"), Ok("127.0.0.1:0".parse().unwrap()));
+        assert!(address("8080").unwrap_err().contains(":8080"));
+    }
 }

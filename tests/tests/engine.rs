@@ -138,6 +138,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ("good", "answers"),
     ("good_v2", "answers"),
     ("as_told", "answers"),
+    ("asker", "answers"),
     ("three_children", "answers"),
     // What becomes of their admission is shown on a real API server: `tests/cluster/tests/webhook.rs`.
     ("bad_patch", "answers"),
@@ -172,6 +173,14 @@ const EXPECTED: &[(&str, &str)] = &[
 
 fn expected(name: &str) -> &'static str {
     EXPECTED.iter().find(|(fixture, _)| *fixture == name).unwrap().1
+}
+
+#[test]
+fn the_asker_asks_what_its_parent_says() {
+    let question = serde_json::json!({"apiVersion": "example.com/v1", "kind": "Question", "metadata": {"name": "q", "namespace": "n"},
+        "spec": {"pod": "p", "command": ["scone"], "url": "http://example.org"}});
+    let desired = loaded("asker").reconcile_now(&Snapshot::of(Document::from_value(&question))).unwrap();
+    assert_eq!(desired.queries.iter().map(|query| query.id.as_str()).collect::<Vec<_>>(), ["command", "server"]);
 }
 
 #[test]

@@ -103,6 +103,7 @@ fn follow(snapshot: &Snapshot<LAS>, spec: &LASSpec, observation: &Observation) -
         auto_update: spec.auto_update,
         secrets: spec.image_pull_secrets.as_deref(),
         container: workload::LAS,
+        conditions: snapshot.parent.status.as_ref().map_or(&[], |status| &status.conditions),
     };
     let template = observation.daemon_set.as_ref().map(|set| &set.spec.template);
     auto_update::follow(watched, snapshot.http(auto_update::QUERY), template, observation.pods.as_deref())

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::LocalObjectReference;
+use k8s_openapi::{api::core::v1::LocalObjectReference, apimachinery::pkg::apis::meta::v1};
 use operator_guest::{Condition, HttpRequest, HttpResponse, HttpRule, Query, QueryFailure, Verdict};
 
 use crate::{pod::ObservedPod, template::Template};
@@ -40,6 +40,8 @@ pub struct Watched<'a> {
     pub secrets: Option<&'a [LocalObjectReference]>,
     /// The container that runs it.
     pub container: &'a str,
+    /// The parent's conditions, as the host has dated them.
+    pub conditions: &'a [v1::Condition],
 }
 
 /// What follows for an image.
@@ -74,7 +76,11 @@ pub fn follow(
         query = url.map(|url| question(&url, watched.secrets));
         let told =
             answer.map(|answer| answer.map_err(|failure| unreachable(image, &failure)).and_then(|a| read(image, a)));
-        condition = Some(if query.is_some() { judge(image, told.as_ref()) } else { pinned() });
+        condition = Some(match &told {
+            _ if query.is_none() => pinned(),
+            Some(told) => judge(image, told),
+            None => asking(watched.conditions),
+        });
         wanted = told.and_then(Result::ok);
     }
     let digest = digest(image, watched.container, wanted, template, pods);
@@ -116,11 +122,20 @@ fn pinned() -> Condition {
     Condition::true_(WATCHED, "Pinned", "the image is named by its digest, which never changes")
 }
 
-fn judge(image: &str, told: Option<&Result<String, Refusal>>) -> Condition {
+fn judge(image: &str, told: &Result<String, Refusal>) -> Condition {
     match told {
-        None => Condition::unknown(WATCHED, "Asking", "the registry has not answered yet"),
-        Some(Ok(digest)) => Condition::true_(WATCHED, "Known", format!("{image} is {digest}")),
-        Some(Err(Refusal { reason, message })) => Condition::false_(WATCHED, *reason, message.clone()),
+        Ok(digest) => Condition::true_(WATCHED, "Known", format!("{image} is {digest}")),
+        Err(Refusal { reason, message }) => Condition::false_(WATCHED, reason, message.clone()),
+    }
+}
+
+/// What was said before, until there is an answer: an operator that starts again knows none, and must not write because of that.
+fn asking(conditions: &[v1::Condition]) -> Condition {
+    let said = conditions.iter().find(|condition| condition.type_ == WATCHED);
+    match said.map(|said| (said.status.as_str(), said)) {
+        Some(("True", said)) => Condition::true_(WATCHED, &said.reason, said.message.clone()),
+        Some(("False", said)) => Condition::false_(WATCHED, &said.reason, said.message.clone()),
+        _ => Condition::unknown(WATCHED, "Asking", "the registry has not answered yet"),
     }
 }
 
@@ -247,7 +262,8 @@ mod tests {
 
     /// Reason of the condition for an answer.
     fn reason(answer: Option<Result<&HttpResponse, QueryFailure>>, image: &str) -> String {
-        let watched = Watched { image: Some(image), auto_update: Some(true), secrets: None, container: "c" };
+        let watched =
+            Watched { image: Some(image), auto_update: Some(true), secrets: None, container: "c", conditions: &[] };
         follow(watched, answer, None, None).condition.unwrap().reason
     }
 
@@ -269,8 +285,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_stays_until_the_registry_answers() {
+        let said: v1::Condition = from_value(json!({"type": WATCHED, "status": "False", "reason": "RegistryFails",
+            "message": "m", "lastTransitionTime": "2023-11-14T22:00:00Z"}))
+        .unwrap();
+        let conditions = [said];
+        let watched = Watched {
+            image: Some("a.b/i:1"),
+            auto_update: Some(true),
+            secrets: None,
+            container: "c",
+            conditions: &conditions,
+        };
+        let kept = follow(watched, None, None, None).condition.unwrap();
+        assert_eq!((kept.reason.as_str(), kept.message.as_str()), ("RegistryFails", "m"));
+    }
+
+    #[test]
     fn nothing_is_asked_and_nothing_said_without_auto_update() {
-        let watched = Watched { image: Some("a.b/i:1"), auto_update: Some(false), secrets: None, container: "c" };
+        let watched = Watched {
+            image: Some("a.b/i:1"),
+            auto_update: Some(false),
+            secrets: None,
+            container: "c",
+            conditions: &[],
+        };
         let followed = follow(watched, None, None, None);
         assert!(followed.query.is_none() && followed.condition.is_none());
     }

@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use http::{Method, Request, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Limited};
-use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
-use kube::client::Body;
+use k8s_openapi::api::{authorization::v1::SelfSubjectAccessReview, core::v1::Pod};
+use kube::{
+    api::{AttachParams, AttachedProcess},
+    client::Body,
+};
 use operator_core::{Document, ObjectRef};
 use serde::Deserialize;
 use serde_json::Value;
@@ -27,6 +30,18 @@ struct Status {
     reason: String,
     #[serde(default)]
     message: String,
+}
+
+/// Begins a command in a container. It may change what it likes there, so it is among the writes, although a module only asks.
+pub(crate) async fn exec(
+    client: &kube::Client,
+    namespace: &str,
+    pod: &str,
+    command: &[String],
+    params: &AttachParams,
+) -> kube::Result<AttachedProcess> {
+    let pods: kube::Api<Pod> = kube::Api::namespaced(client.clone(), namespace);
+    pods.exec(pod, command, params).await
 }
 
 impl<'a> Api<'a> {

@@ -134,7 +134,10 @@ pub(crate) fn answers(
         Err(ungranted) => Found::new(Err(QueryFailure::Denied(ungranted.to_string())), None),
         Ok(()) => match &query.question {
             Question::Objects(objects) => Found::new(find(&*ctx.cache, objects), None),
-            _ => ctx.outside.find(observation.asker(parent), query),
+            question => match denied(ctx, question, observation.place()) {
+                Some(denied) => Found::new(Err(denied), None),
+                None => ctx.outside.find(observation.asker(parent), query),
+            },
         },
     };
     let done = |action: &Action| ctx.outside.outcome(parent, action).answer(&action.id);
@@ -142,6 +145,36 @@ pub(crate) fn answers(
     let mut answers: Vec<Answer> = answers.chain(actions.iter().map(done)).collect();
     answers.sort_by(|a, b| a.id.cmp(&b.id));
     answers
+}
+
+/// Why a question about a pod is denied whose container is granted: the pod is another one. A pod that is not known is asked about
+/// by nobody, since nobody knows whose it is.
+fn denied(ctx: &Context, question: &Question, place: Place<'_>) -> Option<QueryFailure> {
+    let (namespace, pod) = match question {
+        Question::PodLog(query) => (&query.namespace, &query.pod),
+        Question::Command(query) => (&query.namespace, &query.pod),
+        Question::Objects(_) | Question::Http(_) => return None,
+    };
+    let sets = grants::pod_labels(&ctx.grants, question, place)?;
+    let identity = ObjectRef::namespaced("v1", "Pod", namespace, pod);
+    if ctx.cache.resource("v1", "Pod").is_none() || !ctx.cache.synced("v1", "Pod") {
+        let why =
+            "its grant names labels of pods, and only a module that reads pods (grants.objects) can be told of them";
+        return Some(QueryFailure::Denied(why.to_owned()));
+    }
+    let Some(found) = ctx.cache.get(&identity).and_then(|pod| pod.identity().ok()) else {
+        return Some(QueryFailure::NotFound(identity.to_string()));
+    };
+    let labels = &found.metadata.labels;
+    let carries = |set: &BTreeMap<String, String>| set.iter().all(|(key, value)| labels.get(key) == Some(value));
+    if sets.iter().any(|set| carries(set)) {
+        return None;
+    }
+    let wanted = sets.iter().flat_map(|set| set.iter()).map(|(key, value)| format!("{key}={value}"));
+    let wanted = wanted.collect::<Vec<_>>().join(", ");
+    Some(QueryFailure::Denied(format!(
+        "{identity} lacks the labels of the grant ({wanted}); ask about pods that carry them"
+    )))
 }
 
 fn find(cache: &dyn Cache, query: &ObjectQuery) -> Result<Finding, QueryFailure> {

@@ -9,7 +9,7 @@ mod registry;
 mod secrets;
 mod trust;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kube::Client;
 use operator_core::{Action, Deed, Finding, ObjectRef, Query, QueryFailure, Question};
@@ -97,7 +97,7 @@ impl Field {
     async fn within(&self, seconds: u32, work: impl Future<Output = Found>) -> Found {
         // It is never closed.
         let _permit = self.permits.acquire().await;
-        let limit = std::time::Duration::from_secs(seconds.clamp(1, 60).into());
+        let limit = Duration::from_secs(seconds.clamp(1, 60).into());
         let found = tokio::time::timeout(limit, work).await;
         let found = found.unwrap_or_else(|_| Found::new(Err(QueryFailure::TimedOut), None));
         Found { at: Some(self.clock.now()), ..found }

@@ -27,6 +27,9 @@ use crate::{
 /// How often a module may ask again within one reconcile before its questions must have settled.
 const QUERY_ROUNDS: usize = 5;
 
+/// Queries and actions of one answer: each is a task of its own as long as it is asked.
+const MOST_QUERIES: usize = 1_000;
+
 /// When a module is asked again that could not answer now, in seconds.
 const WAIT_SECONDS: u32 = 10;
 
@@ -232,6 +235,12 @@ async fn compute(
         let answers = observe::answers(ctx, observation, parent, &queries, &actions);
         let asked = answers.clone();
         let desired = module.reconcile(observation.snapshot(ctx, answers)).await?;
+        if desired.queries.len().saturating_add(desired.actions.len()) > MOST_QUERIES {
+            let why = format!(
+                "they and the actions are more than {MOST_QUERIES}; ask for lists of objects, and for less else"
+            );
+            return Err(unusable(module, why));
+        }
         if desired.queries == queries {
             return Ok((desired, asked));
         }
@@ -239,9 +248,12 @@ async fn compute(
         let memory = ctx.recall(parent);
         ctx.remember(parent, Memory { queries: queries.clone(), ..memory });
     }
-    let why = format!("they still change after {QUERY_ROUNDS} rounds; make them depend on stable facts");
+    Err(unusable(module, format!("they still change after {QUERY_ROUNDS} rounds; make them depend on stable facts")))
+}
+
+fn unusable(module: &dyn Module, why: String) -> Failure {
     let kind = FailureKind::InvalidAnswer { place: "queries".into(), why };
-    Err(Failure { module: module.generation().clone(), function: "reconcile", kind })
+    Failure { module: module.generation().clone(), function: "reconcile", kind }
 }
 
 async fn carry_out(

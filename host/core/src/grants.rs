@@ -1,5 +1,7 @@
 //! What a module may do. Denied unless granted, checked when a module is loaded and again in every plan.
 
+use std::collections::BTreeMap;
+
 use operator_contract::{Grants, HttpRule, KindRule, NamespaceRule, PodRule};
 use serde_json::Value;
 
@@ -126,6 +128,26 @@ pub fn question(grants: &Grants, question: &Question, place: Place<'_>) -> Resul
     }
 }
 
+/// The labels of which a pod must carry one set, so that a question about it may be asked that is granted otherwise; none when any pod
+/// may be asked. Only who knows the pod can tell.
+pub fn pod_labels<'a>(
+    grants: &'a Grants,
+    question: &Question,
+    place: Place<'_>,
+) -> Option<Vec<&'a BTreeMap<String, String>>> {
+    let (rules, namespace, container, program) = match question {
+        Question::PodLog(query) => (&grants.pod_logs, &query.namespace, &query.container, None),
+        Question::Command(query) => {
+            let program = query.command.first().map_or("", String::as_str);
+            (&grants.commands, &query.namespace, &query.container, Some(program))
+        }
+        Question::Objects(_) | Question::Http(_) => return None,
+    };
+    let covering = rules.iter().filter(|rule| covers(rule, namespace, container, program, place));
+    let sets: Vec<_> = covering.map(|rule| &rule.labels).collect();
+    sets.iter().all(|labels| !labels.is_empty()).then_some(sets)
+}
+
 /// Whether an action may be done.
 pub fn deed(grants: &Grants, deed: &Deed, place: Place<'_>) -> Result<(), Ungranted> {
     match deed {
@@ -167,12 +189,7 @@ fn pod(
     place: Place<'_>,
     list: &str,
 ) -> Result<(), Ungranted> {
-    let granted = rules.iter().any(|rule| {
-        in_namespace(&rule.namespaces, Some(namespace), place)
-            && rule.containers.iter().any(|c| c == container)
-            && program.is_none_or(|program| rule.programs.iter().any(|p| p == program))
-    });
-    if granted {
+    if rules.iter().any(|rule| covers(rule, namespace, container, program, place)) {
         return Ok(());
     }
     Err(Ungranted {
@@ -182,6 +199,13 @@ fn pod(
         ),
         fix: format!("let grants.{list} of its manifest cover it"),
     })
+}
+
+/// Whether a rule covers a container of pods with its labels.
+fn covers(rule: &PodRule, namespace: &str, container: &str, program: Option<&str>, place: Place<'_>) -> bool {
+    in_namespace(&rule.namespaces, Some(namespace), place)
+        && rule.containers.iter().any(|c| c == container)
+        && program.is_none_or(|program| rule.programs.iter().any(|p| p == program))
 }
 
 fn http(rules: &[HttpRule], request: &HttpRequest) -> Result<(), Ungranted> {
@@ -320,6 +344,7 @@ mod tests {
                 limit: 1,
             })
         };
+        assert_eq!(pod_labels(&grants, &log("sys", "main"), PLACE), None, "any pod");
         assert!(question(&grants, &log("sys", "main"), PLACE).is_ok());
         assert!(question(&grants, &log("sys", "other"), PLACE).is_err());
         assert!(question(&grants, &log("team", "main"), PLACE).is_err());

@@ -122,8 +122,9 @@ impl HttpRequest {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let (host, port) = split_port(authority).ok_or("write a port between 1 and 65535 after the colon")?;
-        let name = host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
-        if host.is_empty() || !(name || host.parse::<std::net::Ipv6Addr>().is_ok()) {
+        let bracketed = authority.starts_with('[');
+        let fits = |c: char| if bracketed { c.is_ascii_hexdigit() || ":.".contains(c) } else { is_of_a_name(c) };
+        if host.is_empty() || !host.chars().all(fits) || bracketed != host.contains(':') {
             return Err("write a host name or an address, and no user name");
         }
         let path = path.split('#').next().unwrap_or_default();
@@ -133,6 +134,10 @@ impl HttpRequest {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Server { secure, host: host.to_ascii_lowercase(), port: port.unwrap_or(usual), path })
     }
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._".contains(c)
 }
 
 /// Host and port, if there is one; none when what follows the colon is no port.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -50,7 +50,14 @@ pub(crate) fn make(workspace: &Workspace, arguments: &Arguments) -> Result<(), F
     build(workspace, "building modctl and the compiler of modules", &tools)?;
     package(workspace, &std, arguments.fixtures, workspace)?;
     if arguments.check_reproducible {
-        let second = Workspace { target: workspace.target.join("reproducible"), ..workspace.clone() };
+        let target = workspace.target.join("reproducible");
+        let second = Workspace { root: target.join("checkout"), target, ..workspace.clone() };
+        progress::note("copying the sources to another folder ...");
+        // Without what a checkout before this one had.
+        if second.root.exists() {
+            fs::remove_dir_all(&second.root).map_err(|error| Failure::file("remove", &second.root, &error))?;
+        }
+        copy(&workspace.root, &second.root)?;
         package(workspace, &std, arguments.fixtures, &second)?;
         compare(&workspace.modules(), &second.modules())?;
         if arguments.fixtures {
@@ -74,16 +81,16 @@ pub(crate) fn environment(workspace: &Workspace, profile: &str) -> [(&'static st
 
 /// Runs modctl with the tools of one workspace, into the build folder of another.
 fn package(tools: &Workspace, std: &Std, fixtures: bool, into: &Workspace) -> Result<(), Failure> {
-    let guests = tools.guests()?;
+    let guests = into.guests()?;
     if guests.is_empty() {
-        return Err(Failure::Bad(format!("{} holds no module", tools.root.join("guests").display())));
+        return Err(Failure::Bad(format!("{} holds no module", into.root.join("guests").display())));
     }
     modctl_build(tools, std, &guests, &into.modules(), &into.target, &[])?;
     // It needs the crate of the module `las` with another feature. In one folder both would write the same file.
-    let next = tools.root.join("tests/fixtures/las-next");
+    let next = into.root.join("tests/fixtures/las-next");
     modctl_build(tools, std, &[next], &into.modules(), &into.target.join("next"), &[])?;
     if fixtures {
-        let folder = tools.root.join("tests/fixtures");
+        let folder = into.root.join("tests/fixtures");
         modctl_build(tools, std, &[folder], &into.fixtures(), &into.target, &["--examples"])?;
     }
     Ok(())
@@ -137,6 +144,26 @@ fn compare(first: &Path, second: &Path) -> Result<(), Failure> {
     )))
 }
 
+/// Copies the sources, with their times, so that what has not changed is not compiled again. Build folders and the history stay.
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(to).map_err(|error| Failure::file("make", to, &error))?;
+    for entry in fs::read_dir(from).map_err(|error| Failure::file("list", from, &error))?.filter_map(Result::ok) {
+        let (source, copied) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            let left_out = entry.file_name() == ".git" || source.join("CACHEDIR.TAG").exists();
+            if !left_out {
+                copy(&source, &copied)?;
+            }
+            continue;
+        }
+        let wrong = |error: io::Error| Failure::file("copy", &source, &error);
+        fs::copy(&source, &copied).map_err(wrong)?;
+        let time = fs::metadata(&source).and_then(|metadata| metadata.modified()).map_err(wrong)?;
+        fs::File::options().write(true).open(&copied).and_then(|file| file.set_modified(time)).map_err(wrong)?;
+    }
+    Ok(())
+}
+
 /// The files of a folder of packages: name and bytes.
 fn packages(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     let entries = fs::read_dir(folder).map_err(|error| Failure::file("list", folder, &error))?;
@@ -153,6 +180,23 @@ fn packages(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_has_the_times_of_its_source_and_no_build_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        for (path, text) in [("a/b.rs", "x"), (".git/HEAD", "ref"), ("target/CACHEDIR.TAG", "tag"), ("target/big", "x")]
+        {
+            fs::create_dir_all(from.join(path).parent().unwrap()).unwrap();
+            fs::write(from.join(path), text).unwrap();
+        }
+        let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        fs::File::options().write(true).open(from.join("a/b.rs")).unwrap().set_modified(time).unwrap();
+        copy(&from, &to).unwrap();
+        assert_eq!(fs::metadata(to.join("a/b.rs")).unwrap().modified().unwrap(), time);
+        let names: Vec<_> = fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["a"]);
+    }
 
     #[test]
     fn a_module_that_differs_in_one_byte_or_is_missing_is_named() {

@@ -1,6 +1,7 @@
 //! `bench engine`: what the sandbox costs, and what loading and swapping costs.
 
 use std::{
+    borrow::Cow,
     hint::black_box,
     sync::{
         Arc,
@@ -12,13 +13,14 @@ use std::{
 use las::LasModule;
 use operator_core::{Module, Serving, Snapshot};
 use operator_engine::{Compiler, Engine, EngineConfig, Loaded};
-use operator_guest::native;
+use operator_guest::{Module as Guest, native};
 use operator_package::Package;
 
 use crate::{
     Error,
     measure::{Figure, consuming, median, micros, paired, percentile, timed},
-    memory, subject,
+    memory,
+    subject::{self, LAS_4K},
 };
 
 /// Modules of `start-50` and `idle-module`.
@@ -52,35 +54,51 @@ pub(crate) fn load(engine: &Engine, package: &Package) -> Result<Loaded, Error> 
     Ok(engine.load(package.manifest.clone(), &package.digest, &package.component)?)
 }
 
-/// One reconcile in the sandbox, from the host's records to the host's records; natively, from the module's to the module's.
 fn reconcile(las: &Loaded) -> Result<Figure, Error> {
-    let (snapshot, wire) = (subject::snapshot()?, subject::native_snapshot()?);
-    las.reconcile_now(&snapshot)?;
-    Ok(paired(
-        "reconcile-4k",
-        CALLS,
-        |calls| timed(calls, || drop(black_box(las.reconcile_now(&snapshot)))),
-        |calls| consuming(calls, &wire, |wire| drop(black_box(native::reconcile::<LasModule>(wire)))),
-    ))
+    in_sandbox::<LasModule>("reconcile-4k", las, LAS_4K)
 }
 
 /// What the sandbox adds to one validation.
 fn admit(las: &Loaded) -> Result<Figure, Error> {
-    let (request, wire) = (subject::request()?, subject::native_request()?);
-    las.admit_now(&request)?;
-    let figure = paired(
-        "admit-4k",
+    Ok(admitted::<LasModule>("admit-4k", las, LAS_4K)?.beyond())
+}
+
+/// One reconcile in the sandbox, from the host's records to the host's records; natively, from the module's to the module's.
+pub(crate) fn in_sandbox<M: Guest>(
+    name: impl Into<Cow<'static, str>>,
+    module: &Loaded,
+    yaml: &str,
+) -> Result<Figure, Error> {
+    let (snapshot, wire) = (subject::snapshot::<M>(yaml)?, subject::native_snapshot::<M>(yaml)?);
+    module.reconcile_now(&snapshot)?;
+    Ok(paired(
+        name,
         CALLS,
-        |calls| timed(calls, || drop(black_box(las.admit_now(&request)))),
-        |calls| consuming(calls, &wire, |wire| drop(black_box(native::admit::<LasModule>(wire)))),
-    );
-    Ok(figure.beyond())
+        |calls| timed(calls, || drop(black_box(module.reconcile_now(&snapshot)))),
+        |calls| consuming(calls, &wire, |wire| drop(black_box(native::reconcile::<M>(wire)))),
+    ))
+}
+
+/// One validation in the sandbox, and natively.
+pub(crate) fn admitted<M: Guest>(
+    name: impl Into<Cow<'static, str>>,
+    module: &Loaded,
+    yaml: &str,
+) -> Result<Figure, Error> {
+    let (request, wire) = (subject::request::<M>(yaml)?, subject::native_request::<M>(yaml)?);
+    module.admit_now(&request)?;
+    Ok(paired(
+        name,
+        CALLS,
+        |calls| timed(calls, || drop(black_box(module.admit_now(&request)))),
+        |calls| consuming(calls, &wire, |wire| drop(black_box(native::admit::<M>(wire)))),
+    ))
 }
 
 /// Calls a second on two threads, compared to one.
 fn threads(las: &Loaded) -> Result<Figure, Error> {
     const CALLS: u32 = 2_000;
-    let snapshot = subject::snapshot()?;
+    let snapshot = subject::snapshot::<LasModule>(LAS_4K)?;
     let work = || {
         timed(CALLS, || drop(black_box(las.reconcile_now(&snapshot))));
     };
@@ -120,7 +138,7 @@ fn swap(engine: &Engine) -> Result<Figure, Error> {
     let next: Arc<dyn Module> = Arc::new(load(engine, &subject::package("las-next")?)?);
     let las: Arc<dyn Module> = Arc::new(las);
     let serving = Arc::new(Serving::new(Arc::clone(&las)));
-    let snapshot = subject::snapshot()?;
+    let snapshot = subject::snapshot::<LasModule>(LAS_4K)?;
     let rounds = (0..5)
         .map(|_| {
             let swapped = slowest(&serving, &snapshot, || {

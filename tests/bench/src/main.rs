@@ -2,6 +2,7 @@
 
 mod cluster;
 mod engine;
+mod kinds;
 mod measure;
 mod memory;
 mod subject;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Name {
     /// What the sandbox costs a call; what loading, swapping and idling costs.
     Engine,
+    /// Each module in the sandbox against the same code in this program.
+    Kinds,
     /// What the operator does beside a real API server: settling, looking again, answering webhooks; its start and its memory.
     Cluster,
 }
@@ -84,8 +87,11 @@ fn main() -> ExitCode {
     };
     let measured = match name {
         Some(Name::Engine) => engine::run(&mut report),
+        Some(Name::Kinds) => kinds::run(&mut report),
         Some(Name::Cluster) => cluster::run(&mut report),
-        None => engine::run(&mut report).and_then(|()| cluster::run(&mut report)),
+        None => {
+            engine::run(&mut report).and_then(|()| kinds::run(&mut report)).and_then(|()| cluster::run(&mut report))
+        }
     };
     match measured {
         Ok(()) => ExitCode::SUCCESS,

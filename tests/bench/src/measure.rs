@@ -1,6 +1,9 @@
 //! How figures are taken: two contenders in turns, in one process, medians over rounds, spread told.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
@@ -8,7 +11,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
     /// Which benchmark.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// The figure itself.
     pub(crate) value: f64,
     /// Its unit.
@@ -23,10 +26,10 @@ pub(crate) struct Figure {
 
 impl Figure {
     /// From rounds of value and yardstick, taken in turns.
-    pub(crate) fn of(name: &'static str, unit: &'static str, rounds: &[(f64, f64)]) -> Self {
+    pub(crate) fn of(name: impl Into<Cow<'static, str>>, unit: &'static str, rounds: &[(f64, f64)]) -> Self {
         let ratios: Vec<f64> = rounds.iter().map(|(value, yardstick)| value / yardstick).collect();
         Self {
-            name,
+            name: name.into(),
             value: median(rounds.iter().map(|round| round.0)),
             unit,
             yardstick: median(rounds.iter().map(|round| round.1)),
@@ -47,7 +50,7 @@ const ROUNDS: usize = 41;
 /// Times `subject` and `yardstick` in turns: each makes so many calls and tells how long they took, without what it had to
 /// prepare. In microseconds a call.
 pub(crate) fn paired(
-    name: &'static str,
+    name: impl Into<Cow<'static, str>>,
     calls: u32,
     mut subject: impl FnMut(u32) -> Duration,
     mut yardstick: impl FnMut(u32) -> Duration,

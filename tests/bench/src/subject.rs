@@ -1,27 +1,27 @@
-//! What is measured: the real LAS module with a snapshot as large as they come, in the sandbox and natively.
+//! What is measured: a real module with a snapshot, in the sandbox and natively.
 
 use std::path::{Path, PathBuf};
 
-use las::LasModule;
 use operator_core::{
-    Answer, Document, Finding, ObjectRef, Observed, QueryFailure, Request, Snapshot, User,
+    Answer, CommandResult, Document, Finding, HttpResponse, ObjectRef, Observed, QueryFailure, Request, Snapshot, User,
     contract::{Operation, Phase},
 };
-use operator_guest::{self as guest, testing, wire};
+use operator_guest::{self as guest, Module, testing, wire};
 use operator_package::Package;
 
 use crate::Error;
 
-const SNAPSHOT: &str = include_str!("../../../guests/las/tests/bench-4k.yaml");
+/// A parent of LAS as large as they come, with ten children and the nodes and pods of three nodes.
+pub(crate) const LAS_4K: &str = include_str!("../../../guests/las/tests/bench-4k.yaml");
 
 /// The snapshot as a module built into this program takes it.
-pub(crate) fn native_snapshot() -> Result<wire::Snapshot, Error> {
-    Ok(testing::snapshot::<LasModule>(SNAPSHOT)?)
+pub(crate) fn native_snapshot<M: Module>(yaml: &str) -> Result<wire::Snapshot, Error> {
+    Ok(testing::snapshot::<M>(yaml)?)
 }
 
 /// The same as the host takes it.
-pub(crate) fn snapshot() -> Result<Snapshot, Error> {
-    let native = native_snapshot()?;
+pub(crate) fn snapshot<M: Module>(yaml: &str) -> Result<Snapshot, Error> {
+    let native = native_snapshot::<M>(yaml)?;
     Ok(Snapshot {
         parent: Document::new(native.parent),
         children: native.children.into_iter().map(observed).collect(),
@@ -34,16 +34,18 @@ pub(crate) fn snapshot() -> Result<Snapshot, Error> {
 }
 
 /// The parent of the snapshot, about to be created, as a module built into this program takes it.
-pub(crate) fn native_request() -> Result<wire::Request, Error> {
-    let parent: serde_json::Value = serde_json::from_slice(&native_snapshot()?.parent)?;
+pub(crate) fn native_request<M: Module>(yaml: &str) -> Result<wire::Request, Error> {
+    let snapshot = native_snapshot::<M>(yaml)?;
+    let [parent, settings] = [&snapshot.parent, &snapshot.settings].map(|text| serde_json::from_slice(text));
+    let (parent, settings): (serde_json::Value, serde_json::Value) = (parent?, settings?);
     // JSON is YAML.
-    let file = serde_json::json!({"phase": "validate", "object": parent, "settings": {"namespace": "scone-system"}});
+    let file = serde_json::json!({"phase": "validate", "object": parent, "settings": settings});
     Ok(testing::request(&file.to_string())?)
 }
 
 /// The same as the host takes it.
-pub(crate) fn request() -> Result<Request, Error> {
-    let native = native_request()?;
+pub(crate) fn request<M: Module>(yaml: &str) -> Result<Request, Error> {
+    let native = native_request::<M>(yaml)?;
     Ok(Request {
         phase: Phase::Validate,
         operation: Operation::Create,
@@ -102,8 +104,14 @@ fn answer(native: guest::Answer) -> Answer {
         Ok(guest::Finding::Objects(found)) => Ok(Finding::Objects(found.into_iter().map(observed).collect())),
         Ok(guest::Finding::Lines(lines)) => Ok(Finding::Lines(lines)),
         Ok(guest::Finding::Deleted(existed)) => Ok(Finding::Deleted(existed)),
-        // The snapshot asks about objects and log lines only.
-        Ok(guest::Finding::Command(_) | guest::Finding::Http(_)) | Err(_) => Err(QueryFailure::Pending),
+        Ok(guest::Finding::Command(guest::CommandResult { code, stdout, stderr })) => {
+            Ok(Finding::Command(CommandResult { code, stdout, stderr }))
+        }
+        Ok(guest::Finding::Http(guest::HttpResponse { status, headers, body })) => {
+            Ok(Finding::Http(HttpResponse { status, headers, body }))
+        }
+        // Snapshots of benchmarks are of settled clusters.
+        Err(_) => Err(QueryFailure::Pending),
     };
     Answer { id: native.id, outcome, asked_at: native.asked_at, extensions: native.extensions }
 }

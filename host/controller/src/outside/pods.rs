@@ -3,12 +3,14 @@
 use futures::future::join3;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{
-    Api, Client, Resource,
+    Client, Resource,
     api::{AttachParams, LogParams},
     core::Request,
 };
 use operator_core::{CommandQuery, CommandResult, Finding, PodLogQuery, QueryFailure};
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::api;
 
 /// At most so much of a log is read, in bytes.
 const LOG_LIMIT: i64 = 1024 * 1024;
@@ -33,7 +35,6 @@ pub(super) async fn log(client: &Client, query: &PodLogQuery) -> Result<Finding,
 pub(super) async fn command(client: &Client, query: &CommandQuery) -> Result<Finding, QueryFailure> {
     valid_name(&query.namespace)?;
     valid_name(&query.pod)?;
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &query.namespace);
     let params = AttachParams {
         container: Some(query.container.clone()),
         stdin: false,
@@ -41,7 +42,7 @@ pub(super) async fn command(client: &Client, query: &CommandQuery) -> Result<Fin
         stderr: true,
         ..AttachParams::default()
     };
-    let attached = pods.exec(&query.pod, query.command.iter().map(String::as_str), &params).await;
+    let attached = api::exec(client, &query.namespace, &query.pod, &query.command, &params).await;
     let what = format!("pod {}/{}", query.namespace, query.pod);
     let mut process = attached.map_err(|error| failure(&what, error))?;
     let (stdout, stderr, status) = (process.stdout(), process.stderr(), process.take_status());

@@ -1,7 +1,7 @@
 //! Values from Secrets that requests name. They are read when they are needed, kept nowhere, and told to nobody.
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::{Client, Resource, api::GetParams, core::Request};
 use operator_core::{QueryFailure, SecretKey};
 
 use super::pods::{failure, valid_name};
@@ -9,8 +9,9 @@ use super::pods::{failure, valid_name};
 /// A Secret that a request names.
 pub(super) async fn secret(client: &Client, namespace: &str, name: &str) -> Result<Secret, QueryFailure> {
     valid_name(name)?;
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    api.get(name).await.map_err(|error| failure(&format!("Secret {namespace}/{name}"), error))
+    let request = Request::new(Secret::url_path(&(), Some(namespace))).get(name, &GetParams::default());
+    let request = request.map_err(|error| QueryFailure::Failed(error.to_string()))?;
+    client.request(request).await.map_err(|error| failure(&format!("Secret {namespace}/{name}"), error))
 }
 
 /// One value of one Secret.

@@ -135,7 +135,7 @@ fn compile(
         ];
         command.envs(settings.map(|(key, value)| (format!("CARGO_PROFILE_RELEASE_{key}"), value)));
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, sysroot).join("\u{1f}"));
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(sysroot).join("\u{1f}"));
     command.env_remove("RUSTFLAGS").stdout(Stdio::inherit()).stderr(Stdio::inherit());
     let status = command
         .status()
@@ -151,8 +151,9 @@ fn compile(
     Err(Failure::Bad(format!("the modules do not compile, see above{hint}")))
 }
 
-/// Link arguments, and every path that would otherwise end up in the module.
-fn flags(root: &Path, sysroot: Option<&Path>) -> Vec<String> {
+/// Link arguments, and every path that would otherwise end up in the module. The workspace is not among them: cargo names its files from
+/// its root on, and a flag that holds the path of a checkout would compile every dependency anew in the next one.
+fn flags(sysroot: Option<&Path>) -> Vec<String> {
     let mut flags: Vec<String> = LINK.iter().map(|flag| (*flag).to_owned()).collect();
     let home = |name: &str, below: &str| {
         let set = std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -161,7 +162,6 @@ fn flags(root: &Path, sysroot: Option<&Path>) -> Vec<String> {
     if let Some(cargo) = home("CARGO_HOME", ".cargo") {
         flags.push(format!("--remap-path-prefix={}=/cargo", cargo.display()));
     }
-    flags.push(format!("--remap-path-prefix={}=/source", root.display()));
     if let Some(sysroot) = sysroot {
         flags.push(format!("--sysroot={}", sysroot.display()));
     }

@@ -74,7 +74,8 @@ fn manifest() -> Manifest {
         "grants": {
             "children": [any("v1", "ConfigMap"), any("apps/v1", "DaemonSet")],
             "partials": [{"apiVersion": "v1", "kind": "Node", "labels": ["example.org/*"]}],
-            "objects": [any("v1", "Node")],
+            "objects": [any("v1", "Node"), any("v1", "Pod")],
+            "podLogs": [{"namespaces": "all", "labels": {"app": "ours"}, "containers": ["main"]}],
             "delete": [any("v1", "Pod")],
         },
     }))

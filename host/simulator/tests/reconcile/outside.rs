@@ -41,6 +41,16 @@ fn questions_that_never_settle_are_the_modules_fault() {
 }
 
 #[test]
+fn more_questions_than_a_module_needs_are_its_fault() {
+    let asking = |number: usize| {
+        let queries: Vec<Query> = (0..number).map(|at| nodes(&at.to_string())).collect();
+        Stage::new(move |_| Desired { queries: Vec::clone(&queries), ..Desired::default() })
+    };
+    assert!(!is_stalled(&asking(1_000).once(), "ModuleAnswerInvalid"));
+    assert!(is_stalled(&asking(1_001).once(), "ModuleAnswerInvalid"));
+}
+
+#[test]
 fn an_answer_with_an_ungranted_question_is_refused() {
     let stage = Stage::new(|_| {
         let log = PodLogQuery {
@@ -61,6 +71,35 @@ fn an_answer_with_an_ungranted_question_is_refused() {
     });
     assert!(is_stalled(&stage.once(), "Ungranted"));
     assert!(stage.object(&map_ref("m")).is_none());
+}
+
+#[test]
+fn a_pod_is_asked_only_when_it_carries_the_labels_of_the_grant() {
+    let stage = Stage::new(|snapshot| {
+        let ask = |pod: &str| {
+            let (contains, limit) = (String::new(), 1);
+            let log = PodLogQuery { namespace: "a".into(), pod: pod.into(), container: "main".into(), contains, limit };
+            Query { id: pod.into(), question: Question::PodLog(log), interval: 60, timeout: 5, extensions: Vec::new() }
+        };
+        let told = snapshot.answers.iter().map(|answer| match &answer.outcome {
+            Ok(_) => format!("{}: lines", answer.id),
+            Err(failure) => format!("{}: {failure}", answer.id),
+        });
+        let status = json!({ "told": told.collect::<Vec<_>>() });
+        let queries = ["absent", "foreign", "ours"].map(ask).into();
+        Desired { queries, status: Some(Document::from_value(&status)), ..Desired::default() }
+    });
+    for (name, label) in [("foreign", "theirs"), ("ours", "ours")] {
+        stage.world.add(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "a", "labels": {"app": label}},
+            "spec": {"containers": [{"name": "main", "image": "i"}]}}));
+    }
+    stage.once();
+    let denied =
+        "foreign: not granted: Pod a/foreign lacks the labels of the grant (app=ours); ask about pods that carry them";
+    assert_eq!(
+        stage.object(&stage.parent).unwrap()["status"]["told"],
+        json!(["absent: Pod a/absent not found", denied, "ours: lines"])
+    );
 }
 
 #[test]

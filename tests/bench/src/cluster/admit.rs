@@ -3,6 +3,7 @@
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use las::LasModule;
 use serde_json::{Value, json};
 
 use super::{
@@ -62,7 +63,7 @@ async fn authorities(stage: &Stage) -> Result<Option<Vec<u8>>, Error> {
 
 /// A new LAS as the API server would store it.
 async fn stored(stage: &Stage) -> Result<Value, Error> {
-    let parent: Value = serde_json::from_slice(&subject::native_snapshot()?.parent)?;
+    let parent: Value = serde_json::from_slice(&subject::native_snapshot::<LasModule>(subject::LAS_4K)?.parent)?;
     let las = json!({"apiVersion": "base.scone.cloud/v1beta1", "kind": "LAS", "metadata": {"name": "las"},
         "spec": parent.get("spec")});
     let path = "/apis/base.scone.cloud/v1beta1/las?dryRun=All&fieldManager=kubectl-create";

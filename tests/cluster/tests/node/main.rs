@@ -177,3 +177,50 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
     soon("a LAS that works again", || site.healthy("las", "las")).await;
     site.kubectl(&["delete", "las,sgxplugin", "--all", "--timeout=60s"]);
 }
+
+const QUESTIONS: &str = "/apis/example.com/v1/namespaces/scone-system/questions";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_hears_what_a_command_in_a_pod_and_a_service_say_and_nothing_of_pods_that_it_is_not_granted() {
+    let site = Site::start().await;
+    site.install(&["--set-json", &Site::rules("asker")]);
+    site.with_services().await;
+    site.apply_crds("asker");
+    site.apply_module("asker", "scone-modules");
+    let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods");
+    let pod = async |label: &str| {
+        let found = site.items(&format!("{pods}?labelSelector=app.kubernetes.io/name%3D{label}")).await;
+        found[0]["metadata"]["name"].as_str().unwrap().to_owned()
+    };
+    let (las, plugin) = (pod("las").await, pod("sgxplugin").await);
+    let metrics = "scone-controller-manager-metrics-service";
+    let service = site.get(&format!("/api/v1/namespaces/{NAMESPACE}/services/{metrics}")).await.unwrap();
+    let url = format!("http://{}:8080/metrics", service["spec"]["clusterIP"].as_str().unwrap());
+    let ask = |name: &str, pod: &str, command: Value| {
+        site.apply_value(&json!({"apiVersion": "example.com/v1", "kind": "Question", "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"pod": pod, "command": command, "url": url}}));
+    };
+    ask("good", &las, json!(["scone", "las", "probe", "--las", "localhost:18766"]));
+    ask("bad", &las, json!(["scone", "dance"]));
+    ask("foreign", &plugin, json!(["scone", "las"]));
+    ask("ungranted", &las, json!(["sh", "-c", "id"]));
+
+    let heard = async |name: &str, field: &str| {
+        let question = site.get(&format!("{QUESTIONS}/{name}")).await?;
+        Some(question["status"][field].as_str()?.to_owned()).filter(|text| text != "pending")
+    };
+    assert_eq!(soon("the command's end", || heard("good", "command")).await, "0");
+    let served = soon("the server's answer", || heard("good", "server")).await;
+    assert!(served.starts_with("200 ") && served.contains("scone_operator_"), "{served}");
+    let failed = soon("the other's end", || heard("bad", "command")).await;
+    assert_eq!(failed, "1 stand-in: usage: scone las probe --las ADDRESS");
+    let foreign = soon("a refusal", || heard("foreign", "command")).await;
+    assert!(foreign.starts_with("not granted: ") && foreign.contains("app.kubernetes.io/name=las"), "{foreign}");
+    let stalled = soon("a condition", || async {
+        let question = site.get(&format!("{QUESTIONS}/ungranted")).await?;
+        let conditions = question["status"]["conditions"].as_array()?.clone();
+        conditions.into_iter().find(|condition| condition["type"] == "Stalled" && condition["status"] == "True")
+    })
+    .await;
+    assert_eq!(stalled["reason"], "Ungranted", "{stalled:#}");
+}

@@ -47,6 +47,13 @@ fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
+/// A built module, or a fixture.
+fn package(name: &str) -> PathBuf {
+    let folders = ["SCONE_OPERATOR_MODULES", "SCONE_OPERATOR_FIXTURES"].map(variable);
+    let found = folders.iter().map(|folder| folder.join(format!("{name}.wasm"))).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("there is no module {name}"))
+}
+
 /// A ring with the operator's image and the stand-ins for SCONE's.
 pub(crate) struct Site {
     ring: NodeRing,
@@ -87,22 +94,42 @@ impl Site {
 
     /// What a module needs, as a value for the chart: `modctl rbac MODULE -o json`.
     pub(crate) fn rules(module: &str) -> String {
-        let package = variable("SCONE_OPERATOR_MODULES").join(format!("{module}.wasm"));
-        let roles =
-            succeed(Command::new(variable("SCONE_OPERATOR_MODCTL")).arg("rbac").arg(package).args(["-o", "json"]));
+        let mut modctl = Command::new(variable("SCONE_OPERATOR_MODCTL"));
+        let roles = succeed(modctl.arg("rbac").arg(package(module)).args(["-o", "json"]));
         let roles: Value = serde_json::from_str(&roles).unwrap();
         format!("rbac.extraRules={}", roles["cluster"])
     }
 
     /// `modctl configmap MODULE | kubectl apply --server-side -f -`.
     pub(crate) fn apply_module(&self, module: &str, name: &str) {
-        let package = variable("SCONE_OPERATOR_MODULES").join(format!("{module}.wasm"));
         let mut modctl = Command::new(variable("SCONE_OPERATOR_MODCTL"));
-        modctl.arg("configmap").arg(package).args(["--name", name, "--namespace", NAMESPACE]);
+        modctl.arg("configmap").arg(package(module)).args(["--name", name, "--namespace", NAMESPACE]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("configmap.yaml");
         std::fs::write(&path, succeed(&mut modctl)).unwrap();
         self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", path.to_str().unwrap()]);
+    }
+
+    /// `kubectl apply --server-side -f -` with one object.
+    pub(crate) fn apply_value(&self, object: &Value) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object.json");
+        std::fs::write(&path, object.to_string()).unwrap();
+        self.kubectl(&["apply", "--server-side", "-f", path.to_str().unwrap()]);
+    }
+
+    /// Applies the CRDs of a module.
+    pub(crate) fn apply_crds(&self, module: &str) {
+        let package = operator_package::Package::read(std::fs::read(package(module)).unwrap()).unwrap();
+        for kind in package.manifest.kinds {
+            self.apply_value(&kind.crd);
+            self.kubectl(&[
+                "wait",
+                "--for=condition=Established",
+                "--timeout=60s",
+                &format!("crd/{}", kind.crd["metadata"]["name"].as_str().unwrap()),
+            ]);
+        }
     }
 
     /// What the API server has at a path.

@@ -1,0 +1,32 @@
+//! `bench kinds`: each module in the sandbox against the same code in this program.
+
+use operator_engine::Engine;
+use operator_guest::Module;
+
+use crate::{
+    Error,
+    engine::{admitted, engine, in_sandbox, load},
+    measure::Figure,
+    subject::{self, LAS_4K},
+};
+
+/// All of them, each reported as soon as it is known.
+pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
+    let folder = tempfile::tempdir()?;
+    let engine = engine(Some(folder.path()))?;
+    one::<sgxplugin::SGXPluginModule>(
+        &engine,
+        "sgxplugin",
+        include_str!("../../../guests/sgxplugin/tests/settled.yaml"),
+        report,
+    )?;
+    one::<las::LasModule>(&engine, "las", LAS_4K, report)
+}
+
+/// One module: a reconcile, and what the sandbox adds to a validation.
+fn one<M: Module>(engine: &Engine, name: &str, yaml: &str, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
+    let module = load(engine, &subject::package(name)?)?;
+    report(in_sandbox::<M>(format!("{name}-reconcile"), &module, yaml)?);
+    report(admitted::<M>(format!("{name}-admit"), &module, yaml)?.beyond());
+    Ok(())
+}
