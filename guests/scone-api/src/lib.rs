@@ -4,6 +4,7 @@
 //! a small module otherwise.
 
 pub mod auto_update;
+pub mod encrypted_policy;
 pub mod las;
 pub mod missing;
 #[expect(missing_docs, reason = "fields of the Kubernetes API, under its names")]
@@ -11,6 +12,8 @@ pub mod observe;
 pub mod owned;
 #[expect(missing_docs, reason = "fields of the Kubernetes API, under its names")]
 pub mod pod;
+pub mod policy;
+pub mod policy_text;
 pub mod problem;
 pub mod quantity;
 pub mod report;
@@ -19,9 +22,11 @@ mod schema;
 pub mod selection;
 mod settings;
 pub mod sgxplugin;
+pub mod signed_policy;
 mod state;
 pub mod syntax;
 pub mod template;
+pub mod upload;
 
 #[cfg(not(target_arch = "wasm32"))]
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -45,31 +50,39 @@ pub const LAS_CRD: &str = include_str!("../crds/las.json");
 /// The CRD of `SGXPlugin` as JSON.
 pub const SGXPLUGIN_CRD: &str = include_str!("../crds/sgxplugin.json");
 
+/// The CRD of `SignedPolicy` as JSON.
+pub const SIGNED_POLICY_CRD: &str = include_str!("../crds/signedpolicy.json");
+/// The CRD of `EncryptedPolicy` as JSON.
+pub const ENCRYPTED_POLICY_CRD: &str = include_str!("../crds/encryptedpolicy.json");
+
 /// The CRDs of all SCONE kinds, by the name of their file under `deploy/crds`, made from the types.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn crds() -> [(&'static str, CustomResourceDefinition); 2] {
+pub fn crds() -> [(&'static str, CustomResourceDefinition); 4] {
     [
-        ("base.scone.cloud_las.yaml", published(las::LAS::crd())),
-        ("base.scone.cloud_sgxplugins.yaml", published(sgxplugin::SGXPlugin::crd())),
+        ("base.scone.cloud_las.yaml", workload(las::LAS::crd())),
+        ("base.scone.cloud_sgxplugins.yaml", workload(sgxplugin::SGXPlugin::crd())),
+        ("cas.scone.cloud_encryptedpolicies.yaml", published(encrypted_policy::EncryptedPolicy::crd())),
+        ("cas.scone.cloud_signedpolicies.yaml", published(signed_policy::SignedPolicy::crd())),
     ]
 }
 
-/// What the derived schema cannot say.
+/// The schemas of all versions.
 #[cfg(not(target_arch = "wasm32"))]
-fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
     let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
-    for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
+    schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut())
+}
+
+/// What the derived schema of a kind with pods cannot say.
+#[cfg(not(target_arch = "wasm32"))]
+fn workload(crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut crd = published(crd);
+    for schema in schemas(&mut crd) {
         // No published spec field is required, and so the spec itself is not.
         schema.required = None;
         let mut parts = schema.properties.iter_mut().flatten();
         if let Some((_, spec)) = parts.find(|(name, _)| *name == "spec") {
             spec.default = Some(JSON(Value::Object(Map::new())));
-        }
-        // The published CRDs require fields in the status. A host whose module fails before its first answer knows none of
-        // them and could not even write the condition that says so; modules write them all the same.
-        let mut parts = schema.properties.iter_mut().flatten();
-        if let Some((_, status)) = parts.find(|(name, _)| *name == "status") {
-            status.required = None;
         }
         quantities(schema);
         schema.x_kubernetes_validations = Some(vec![ValidationRule {
@@ -77,6 +90,20 @@ fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             message: Some("must have at most 63 characters: it becomes a label of the pods".to_owned()),
             ..ValidationRule::default()
         }]);
+    }
+    crd
+}
+
+/// What the derived schema of any kind cannot say.
+#[cfg(not(target_arch = "wasm32"))]
+fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for schema in schemas(&mut crd) {
+        // The published CRDs require fields in the status. A host whose module fails before its first answer knows none of
+        // them and could not even write the condition that says so; modules write them all the same.
+        let mut parts = schema.properties.iter_mut().flatten();
+        if let Some((_, status)) = parts.find(|(name, _)| *name == "status") {
+            status.required = None;
+        }
     }
     crd
 }

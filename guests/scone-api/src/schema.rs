@@ -17,6 +17,14 @@ pub(crate) fn dcap_key() -> Value {
     json!([rule("self == '' || self.matches('^[0-9a-fA-F]{32}$')", message)])
 }
 
+/// An address with TLS. No pattern: the API server repeats what does not match one, and this may hold a password by mistake.
+pub(crate) fn https() -> Value {
+    json!([rule(
+        "self.startsWith('https://')",
+        "must start with https://: write the URL of CAS, such as https://cas.default:8081"
+    )])
+}
+
 /// The rules of the API server for tolerations of pods.
 pub(crate) fn tolerations() -> Value {
     let exists = "has(t.operator) && t.operator == 'Exists'";

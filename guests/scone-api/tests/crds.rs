@@ -6,6 +6,8 @@ use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
+const KINDS: [&str; 4] = ["LAS", "SGXPlugin", "SignedPolicy", "EncryptedPolicy"];
+
 fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)
 }
@@ -88,9 +90,12 @@ fn the_files_to_deploy_are_those_of_the_types() {
 
 #[test]
 fn the_texts_that_modules_carry_are_those_of_the_types() {
-    for (file, kind, text) in
-        [("crds/las.json", "LAS", scone_api::LAS_CRD), ("crds/sgxplugin.json", "SGXPlugin", scone_api::SGXPLUGIN_CRD)]
-    {
+    for (file, kind, text) in [
+        ("crds/las.json", "LAS", scone_api::LAS_CRD),
+        ("crds/sgxplugin.json", "SGXPlugin", scone_api::SGXPLUGIN_CRD),
+        ("crds/signedpolicy.json", "SignedPolicy", scone_api::SIGNED_POLICY_CRD),
+        ("crds/encryptedpolicy.json", "EncryptedPolicy", scone_api::ENCRYPTED_POLICY_CRD),
+    ] {
         check(file, &(serde_json::to_string_pretty(&crd(kind)).unwrap() + "\n"));
         if std::env::var_os("UPDATE").is_none() {
             assert_eq!(serde_json::from_str::<Value>(text).unwrap(), crd(kind));
@@ -100,7 +105,7 @@ fn the_texts_that_modules_carry_are_those_of_the_types() {
 
 #[test]
 fn a_host_may_write_conditions_before_a_module_has_ever_answered() {
-    for kind in ["LAS", "SGXPlugin"] {
+    for kind in KINDS {
         assert!(schema(kind, "status").get("required").is_none(), "{kind}");
     }
 }
@@ -143,13 +148,16 @@ fn the_files_to_deploy_read_back_as_crds() {
 
 #[test]
 fn the_names_are_published() {
-    for (kind, name, short) in
-        [("LAS", "las.base.scone.cloud", "las"), ("SGXPlugin", "sgxplugins.base.scone.cloud", "sgx")]
-    {
+    for (kind, name, short, scope) in [
+        ("LAS", "las.base.scone.cloud", "las", "Cluster"),
+        ("SGXPlugin", "sgxplugins.base.scone.cloud", "sgx", "Cluster"),
+        ("SignedPolicy", "signedpolicies.cas.scone.cloud", "spol", "Namespaced"),
+        ("EncryptedPolicy", "encryptedpolicies.cas.scone.cloud", "epol", "Namespaced"),
+    ] {
         let crd = crd(kind);
         assert_eq!(crd["metadata"]["name"], name);
-        assert_eq!(crd["spec"]["group"], "base.scone.cloud");
-        assert_eq!(crd["spec"]["scope"], "Cluster");
+        assert_eq!(crd["spec"]["group"].as_str(), name.split_once('.').map(|(_, group)| group));
+        assert_eq!(crd["spec"]["scope"], scope);
         assert_eq!(crd["spec"]["names"]["shortNames"][0], short);
         assert_eq!(crd["spec"]["names"]["singular"], kind.to_lowercase());
         assert!(crd["spec"]["names"].get("categories").is_none(), "none is published");
@@ -280,11 +288,73 @@ fn las_has_every_published_column() {
     );
 }
 
+#[test]
+fn policies_have_every_published_field() {
+    let spec = schema("SignedPolicy", "spec");
+    assert_table(
+        &spec,
+        &["casAddress string required", "policy string required", "signatures array of object required"],
+    );
+    let signatures = &spec["properties"]["signatures"]["items"];
+    assert_table(signatures, &["signer string required", "signature string required"]);
+    assert_table(
+        &schema("EncryptedPolicy", "spec"),
+        &["casAddress string required", "policy string required", "encryptionKey string required"],
+    );
+}
+
+/// Published are the first four, and no list of states; the others are what the operator has to remember.
+#[test]
+fn policies_have_every_published_field_of_the_status() {
+    for kind in ["SignedPolicy", "EncryptedPolicy"] {
+        assert_table(
+            &schema(kind, "status"),
+            &[
+                "state string",
+                "hash string default \"\"",
+                "predecessor string",
+                "revision string",
+                "session string",
+                "registeredUpload string",
+                "failedUpload string",
+                "conditions array of object by type",
+                "observedGeneration integer",
+            ],
+        );
+    }
+}
+
+#[test]
+fn policies_have_every_published_column() {
+    let (state, age) = ("STATE string .status.state", "AGE date .metadata.creationTimestamp");
+    assert_eq!(columns("SignedPolicy"), [state, "HASH string .status.hash", age]);
+    assert_eq!(columns("EncryptedPolicy"), [state, age]);
+}
+
+#[test]
+fn a_policy_needs_its_spec() {
+    for kind in ["SignedPolicy", "EncryptedPolicy"] {
+        assert!(schema(kind, "spec").get("default").is_none(), "{kind}");
+        let required = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["required"].clone();
+        assert_eq!(required, serde_json::json!(["spec"]), "{kind}");
+    }
+}
+
+/// It may hold a password by mistake.
+#[test]
+fn an_address_that_is_refused_is_not_repeated() {
+    for kind in ["SignedPolicy", "EncryptedPolicy"] {
+        let address = schema(kind, "spec")["properties"]["casAddress"].clone();
+        assert_eq!(address["x-kubernetes-validations"][0]["rule"], "self.startsWith('https://')");
+        assert!(address.get("pattern").is_none() && address.get("maxLength").is_none(), "{kind}");
+    }
+}
+
 /// The rules of structural schemas (`k8s.io/apiextensions-apiserver/pkg/apiserver/schema`): everything has a type, nothing is
 /// a reference, and properties exclude values of any name.
 #[test]
 fn the_schemas_are_structural() {
-    for kind in ["LAS", "SGXPlugin"] {
+    for kind in KINDS {
         structural(kind, &crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
     }
 }

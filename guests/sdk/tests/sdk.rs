@@ -197,6 +197,13 @@ answers:
 }
 
 #[test]
+fn what_a_host_tells_beside_an_answer_can_be_written_in_a_snapshot_file() {
+    let rest = "answers: {late: {timedOut: null, extensions: {vendor.example/field: x}}}";
+    let snapshot = testing::snapshot::<Things>(&thing("look", rest)).unwrap();
+    assert_eq!(snapshot.answers[0].extensions, [("vendor.example/field".to_owned(), b"x".to_vec())]);
+}
+
+#[test]
 fn of_children_with_one_name_the_namespace_tells_which_is_meant() {
     let rest = "
 children:

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Error;
 use crate::{
@@ -178,7 +178,10 @@ fn read<T: DeserializeOwned>(yaml: &str) -> Result<T, Error> {
 
 fn answer(id: String, mut value: Value) -> Result<Answer, Error> {
     let place = format!("answers.{id}");
-    let asked_at = value.as_object_mut().and_then(|answer| answer.remove("askedAt"));
+    let mut beside = |name: &str| value.as_object_mut().and_then(|answer| answer.remove(name));
+    let (asked_at, extensions) = (beside("askedAt"), beside("extensions"));
+    let extensions: BTreeMap<String, String> =
+        json(&document(&extensions.unwrap_or_else(|| Value::Object(Map::new()))))?;
     let outcome: Outcome = json(&document(&value)).map_err(|error| match error {
         Error::Shape { place: inner, why } => Error::Shape { place: format!("{place}.{inner}"), why },
         other => other,
@@ -205,7 +208,12 @@ fn answer(id: String, mut value: Value) -> Result<Answer, Error> {
         Outcome::Unreachable(text) => Err(QueryFailure::Unreachable(text)),
         Outcome::Failed(text) => Err(QueryFailure::Failed(text)),
     };
-    Ok(Answer { id, outcome, asked_at: asked_at.and_then(|seconds| seconds.as_i64()), extensions: Vec::new() })
+    Ok(Answer {
+        id,
+        outcome,
+        asked_at: asked_at.and_then(|seconds| seconds.as_i64()),
+        extensions: extensions.into_iter().map(|(name, text)| (name, text.into_bytes())).collect(),
+    })
 }
 
 fn objects(place: &str, values: Vec<Value>) -> Result<Vec<Observed>, Error> {

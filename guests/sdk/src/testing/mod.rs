@@ -3,7 +3,8 @@
 //! A snapshot file has the keys `parent` (the custom resource), `children` (a list of objects), `answers` (by query id),
 //! `settings`, `finalizing`, `apiVersions` and `now`; all but `parent` may be left out. An answer is one of
 //! `objects: [...]`, `lines: [...]`, `command: {code, stdout, stderr}`, `http: {status, headers, body}`, `deleted: true`,
-//! `pending: null`, `timedOut: null`, or `denied`, `notFound`, `unreachable`, `failed` with a text; `askedAt` may stand beside it.
+//! `pending: null`, `timedOut: null`, or `denied`, `notFound`, `unreachable`, `failed` with a text; `askedAt`, and
+//! `extensions` (texts by name), may stand beside it.
 //!
 //! A request file has the keys `object`, `oldObject`, `operation` (`CREATE`, `UPDATE`, `DELETE`, `CONNECT`), `phase`
 //! (`mutate` or `validate`; both in this order when left out), `subresource`, `user: {name, groups}`, `dryRun` and `settings`.
