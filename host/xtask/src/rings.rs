@@ -65,7 +65,9 @@ impl Ring {
         let mut parts = folder.iter().map(|part| part.to_string_lossy());
         let (first, second) = (parts.next().unwrap_or_default(), parts.next());
         match (first.as_ref(), second.as_deref()) {
-            ("wit" | "guests", _) | ("host", None | Some("core" | "package" | "xtask")) => Some(Self::Pure),
+            ("wit" | "guests", _)
+            | ("host", None | Some("core" | "package" | "xtask"))
+            | ("tests", Some("stand-in-cas")) => Some(Self::Pure),
             ("host", Some("engine")) | ("tests", Some("fixtures" | "bench")) => Some(Self::Engine),
             ("host", Some("controller" | "webhook" | "simulator" | "modctl")) => Some(Self::Operator),
             ("tests", Some("cluster")) => match target {

@@ -20,7 +20,19 @@ pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
         include_str!("../../../guests/sgxplugin/tests/settled.yaml"),
         report,
     )?;
-    one::<las::LasModule>(&engine, "las", LAS_4K, report)
+    one::<las::LasModule>(&engine, "las", LAS_4K, report)?;
+    one::<signed_policy::SignedPolicyModule>(
+        &engine,
+        "signed-policy",
+        include_str!("../../../guests/signed-policy/tests/bench-4k.yaml"),
+        report,
+    )?;
+    one::<encrypted_policy::EncryptedPolicyModule>(
+        &engine,
+        "encrypted-policy",
+        include_str!("../../../guests/encrypted-policy/tests/bench-4k.yaml"),
+        report,
+    )
 }
 
 /// One module: a reconcile, and what the sandbox adds to a validation.
