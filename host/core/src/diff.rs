@@ -128,7 +128,7 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// A quantity in thousandths, as Kubernetes reads it (`resource.Quantity`); none when the text is none, or too large.
-fn quantity(text: &str) -> Option<i128> {
+pub fn quantity(text: &str) -> Option<i128> {
     let split = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '-' | '+')).unwrap_or(text.len());
     let (number, suffix) = text.split_at(split);
     let factor: i128 = match suffix {

@@ -56,7 +56,8 @@ fn by_kind(object: &Value) -> Standing {
     match object.get("kind").and_then(Value::as_str).unwrap_or_default() {
         "DaemonSet" => daemon_set(object),
         "Deployment" => deployment(object),
-        "StatefulSet" | "ReplicaSet" => replicas(object),
+        "StatefulSet" => stateful_set(object),
+        "ReplicaSet" => replicas(object),
         "Pod" => pod(object),
         "Job" => job(object),
         "PersistentVolumeClaim" => phase(object, "Bound"),
@@ -85,7 +86,7 @@ fn deployment(object: &Value) -> Standing {
         return Standing::Failed(message);
     }
     let desired = number(object, "/spec/replicas").unwrap_or(1);
-    at_least(
+    let standing = at_least(
         object,
         desired,
         &[
@@ -93,7 +94,35 @@ fn deployment(object: &Value) -> Standing {
             ("/status/availableReplicas", "available"),
             ("/status/readyReplicas", "ready"),
         ],
-    )
+    );
+    let updated = number(object, "/status/updatedReplicas").unwrap_or(0);
+    if standing.is_current() { at_most(object, updated) } else { standing }
+}
+
+/// A set that updates its pods is current when all of them come from its latest template, those below the partition excepted.
+fn stateful_set(object: &Value) -> Standing {
+    let desired = number(object, "/spec/replicas").unwrap_or(1);
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let standing = match replicas(object) {
+        Standing::Current => at_most(object, desired),
+        standing => standing,
+    };
+    let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
+    let rolls = text("/spec/updateStrategy/type") != "OnDelete";
+    let outdated = text("/status/currentRevision") != text("/status/updateRevision");
+    if standing.is_current() && rolls && outdated {
+        let standing = at_least(object, (desired - partition).max(0), &[("/status/updatedReplicas", "updated")]);
+        // The last pod may be there before its set says that it is the current one.
+        let waits = standing.is_current() && partition == 0;
+        return if waits { Standing::InProgress("the update ends".into()) } else { standing };
+    }
+    standing
+}
+
+fn at_most(object: &Value, desired: i64) -> Standing {
+    let have = number(object, "/status/replicas").unwrap_or(0);
+    let excess = have - desired;
+    if excess > 0 { Standing::InProgress(format!("{excess} of {have} still to go")) } else { Standing::Current }
 }
 
 fn replicas(object: &Value) -> Standing {
@@ -178,6 +207,43 @@ mod tests {
         let status = json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 2,
             "updatedNumberScheduled": 2, "numberAvailable": 1, "numberReady": 1});
         assert_eq!(daemon_set(1, status), Standing::InProgress("1 of 2 available".into()));
+    }
+
+    fn stateful_set(spec: Value, status: Value) -> Standing {
+        let object = json!({"kind": "StatefulSet", "metadata": {"generation": 1}, "spec": spec, "status": status});
+        standing(Readiness::Status, Some(&object))
+    }
+
+    #[test]
+    fn a_stateful_set_is_current_when_its_pods_are_ready_and_of_its_latest_revision() {
+        let status = |updated: i64, current: &str| {
+            json!({"replicas": 2, "readyReplicas": 2, "updatedReplicas": updated, "currentRevision": current,
+                "updateRevision": "new"})
+        };
+        let spec = json!({"replicas": 2});
+        assert_eq!(stateful_set(spec.clone(), status(2, "new")), Standing::Current);
+        assert_eq!(stateful_set(spec, status(1, "old")), Standing::InProgress("1 of 2 updated".into()));
+        let below = json!({"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 1}}});
+        assert_eq!(stateful_set(below, status(1, "old")), Standing::Current);
+        let by_hand = json!({"replicas": 2, "updateStrategy": {"type": "OnDelete"}});
+        assert_eq!(stateful_set(by_hand, status(0, "old")), Standing::Current);
+    }
+
+    #[test]
+    fn a_set_that_shrinks_is_current_when_the_last_pod_beyond_is_gone() {
+        let status = json!({"replicas": 3, "readyReplicas": 3});
+        assert_eq!(stateful_set(json!({"replicas": 1}), status), Standing::InProgress("2 of 3 still to go".into()));
+    }
+
+    #[test]
+    fn a_deployment_is_current_when_no_pod_of_an_older_template_is_left() {
+        let standing = |replicas: i64| {
+            let status =
+                json!({"replicas": replicas, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1});
+            standing(Readiness::Status, Some(&json!({"kind": "Deployment", "spec": {"replicas": 1}, "status": status})))
+        };
+        assert_eq!(standing(1), Standing::Current);
+        assert_eq!(standing(2), Standing::InProgress("1 of 2 still to go".into()));
     }
 
     #[test]

@@ -1,11 +1,20 @@
-//! Who else works in a cluster: the `DaemonSet` controller, kubelets, device plug-ins, the garbage collector. Each acts one step
-//! at a time, always in the same order, and knows nothing but what a script told it.
+//! Who else works in a cluster: the controllers of workloads, claims and disruption budgets, the scheduler, kubelets, device
+//! plug-ins, the garbage collector. Each acts one step at a time, always in the same order, and knows nothing but what a
+//! script told it.
 
+mod budgets;
+mod claims;
 mod daemon_sets;
+mod deployments;
 mod kubelet;
+mod pods;
+mod replica_sets;
+mod scheduler;
+mod selectors;
+mod stateful_sets;
 
 use operator_core::ObjectRef;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::FakeCluster;
 
@@ -36,11 +45,16 @@ pub struct Device {
 impl Actors {
     /// Lets everybody act once; tells whether anything changed.
     pub fn step(&self, cluster: &FakeCluster) -> bool {
-        let rolled = daemon_sets::step(cluster);
-        let ran = self.run_pods(cluster);
-        let plugged = self.plug(cluster);
-        let collected = !cluster.collect_garbage().is_empty();
-        rolled | ran | plugged | collected
+        let mut changed = daemon_sets::step(cluster);
+        changed |= stateful_sets::step(cluster);
+        changed |= deployments::step(cluster);
+        changed |= replica_sets::step(cluster);
+        changed |= claims::step(cluster);
+        changed |= scheduler::step(cluster);
+        changed |= self.run_pods(cluster);
+        changed |= self.plug(cluster);
+        changed |= budgets::step(cluster);
+        changed | !cluster.collect_garbage().is_empty()
     }
 
     /// Device plug-ins register devices with the kubelet of their node while they are ready, and lose them with the hardware.
@@ -64,9 +78,7 @@ impl Actors {
 fn plugin_ready(cluster: &FakeCluster, device: &Device) -> bool {
     let (key, value) = &device.label;
     cluster.all("v1", "Pod").iter().any(|pod| {
-        text(pod, "/spec/nodeName") == device.node
-            && pod.pointer("/metadata/labels").and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(value)
-            && is_ready(pod)
+        text(pod, "/spec/nodeName") == device.node && selectors::label(pod, key) == Some(value) && is_ready(pod)
     })
 }
 
@@ -81,11 +93,58 @@ fn set_devices(node: &mut Value, devices: &[(String, Value)]) {
 
 /// The condition Ready of a pod or a node.
 fn is_ready(object: &Value) -> bool {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| text(condition, "/type") == "Ready" && text(condition, "/status") == "True")
+    condition(object, "Ready").is_some_and(|condition| text(condition, "/status") == "True")
+}
+
+fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
+    list(object, "/status/conditions").find(|condition| text(condition, "/type") == type_)
+}
+
+/// The elements of a list; of none when there is no list.
+fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn number(object: &Value, pointer: &str) -> Option<i64> {
+    object.pointer(pointer).and_then(Value::as_i64)
+}
+
+fn is_terminating(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some()
+}
+
+/// Replaces the status of an object; tells whether it was another one.
+fn report(cluster: &FakeCluster, object: &Value, status: Value) -> bool {
+    cluster.edit(&reference(object), |object| {
+        if let Some(map) = object.as_object_mut() {
+            map.insert("status".into(), status);
+        }
+    })
+}
+
+/// Counts as their types write them: nothing for none.
+fn counts(status: &mut Map<String, Value>, fields: &[(&str, usize)]) {
+    for (field, count) in fields.iter().filter(|(_, count)| *count > 0) {
+        status.insert((*field).to_owned(), (*count).into());
+    }
+}
+
+/// A number, or a percentage of a whole: rounded up or down.
+fn share(value: Option<&Value>, whole: i64, up: bool) -> Option<i64> {
+    let value = value?;
+    let percent = value.as_str().and_then(|text| text.strip_suffix('%')).and_then(|text| text.parse::<i64>().ok());
+    match percent {
+        Some(percent) => Some((percent * whole + if up { 99 } else { 0 }) / 100),
+        None => value.as_i64(),
+    }
+}
+
+/// A condition with the times of the one before while they hold: of its status and, if it has one, of its latest news.
+fn told(object: &Value, type_: &str, holds: bool, reason: &str, message: &str, now: &str) -> Value {
+    let status = if holds { "True" } else { "False" };
+    let before = condition(object, type_).filter(|before| text(before, "/status") == status);
+    let since = before.map_or(now, |before| text(before, "/lastTransitionTime"));
+    json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": since})
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {

@@ -8,6 +8,7 @@ mod defaults;
 mod kinds;
 mod patches;
 mod path;
+pub(crate) mod quantity;
 mod refused;
 mod request;
 mod serve;
@@ -29,6 +30,7 @@ use operator_controller::{Cache, Clock};
 use operator_core::{Document, ObjectRef, Observed};
 use serde_json::Value;
 
+pub(crate) use defaults::CLAIM_IN_USE;
 pub use serve::Write;
 use store::Store;
 
@@ -116,6 +118,11 @@ impl FakeCluster {
         self.lock().delete(identity)
     }
 
+    /// Deletes a pod that has ended.
+    pub(crate) fn remove_now(&self, identity: &ObjectRef) -> bool {
+        self.lock().delete_now(identity)
+    }
+
     /// Deletes what lost its last owner; tells what went.
     pub(crate) fn collect_garbage(&self) -> Vec<ObjectRef> {
         self.lock().collect_garbage()
@@ -149,6 +156,16 @@ impl FakeCluster {
     /// The structural schema of a custom resource; none for built-in kinds.
     pub fn schema(&self, api_version: &str, kind: &str) -> Option<Value> {
         self.lock().kinds.get(api_version, kind)?.schema.clone()
+    }
+
+    /// A number that was not given before, for a name.
+    pub(crate) fn counted(&self) -> String {
+        self.lock().counted()
+    }
+
+    /// The time as Kubernetes writes it.
+    pub(crate) fn time(&self) -> String {
+        self.lock().time()
     }
 
     /// Advances the time.

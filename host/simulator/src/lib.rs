@@ -4,6 +4,7 @@ pub mod actors;
 pub mod cluster;
 pub mod manifest;
 pub mod misfit;
+pub mod outside;
 pub mod scenario;
 pub mod view;
 mod world;

@@ -6,6 +6,7 @@
 mod expect;
 mod parse;
 mod scene;
+mod servers;
 mod settle;
 mod show;
 mod steps;

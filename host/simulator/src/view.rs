@@ -1,5 +1,7 @@
 //! Looking at a world the way people look at a cluster.
 
+mod columns;
+
 use operator_core::{ObjectRef, Readiness, readiness};
 use serde_json::Value;
 
@@ -25,6 +27,10 @@ fn branch(world: &World, identity: &ObjectRef, first: &str, rest: &str, lines: &
         .identities()
         .into_iter()
         .filter(|other| {
+            // What a controller keeps for itself.
+            if other.kind == "ControllerRevision" {
+                return false;
+            }
             let object = world.cluster.object(other).unwrap_or_default();
             let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array).cloned();
             owners.into_iter().flatten().any(|owner| owner.get("uid") == Some(&uid))
@@ -52,41 +58,17 @@ fn standing(object: &Value) -> String {
     node.map(|node| format!("{standing} on {node}")).unwrap_or(standing)
 }
 
-/// What `kubectl get KIND` shows: the columns that the CRD declares.
+/// What `kubectl get KIND` shows: the columns that the CRD declares, or those of a built-in kind.
 pub fn table(world: &World, kind: &str) -> Result<Vec<String>, String> {
     let (api_version, _) = world.cluster.kind(kind).ok_or_else(|| format!("there is no kind {kind}"))?;
-    let version = api_version.rsplit('/').next().unwrap_or_default();
-    let crds = world.cluster.all("apiextensions.k8s.io/v1", "CustomResourceDefinition");
-    let crd = crds.iter().find(|crd| crd.pointer("/spec/names/kind").and_then(Value::as_str) == Some(kind));
-    let versions = crd.and_then(|crd| crd.pointer("/spec/versions")).and_then(Value::as_array).cloned();
-    let columns = versions
-        .into_iter()
-        .flatten()
-        .find(|v| v.get("name").and_then(Value::as_str) == Some(version))
-        .and_then(|v| v.get("additionalPrinterColumns").and_then(Value::as_array).cloned())
-        .unwrap_or_default();
-    let text = |column: &Value, key: &str| column.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let shown: Vec<(String, String)> = columns
-        .iter()
-        .filter(|c| c.get("priority").and_then(Value::as_i64).unwrap_or(0) == 0 && text(c, "type") != "date")
-        .map(|c| (text(c, "name"), text(c, "jsonPath")))
-        .collect();
-    let mut rows =
-        vec![["NAME".to_owned()].into_iter().chain(shown.iter().map(|(name, _)| name.to_uppercase())).collect()];
+    let columns = columns::of(world, &api_version, kind);
+    let head = columns.iter().map(|(name, _)| name.clone());
+    let mut rows = vec![["NAME".to_owned()].into_iter().chain(head).collect()];
     for object in world.cluster.all(&api_version, kind) {
         let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        rows.push([name].into_iter().chain(shown.iter().map(|(_, path)| cell(&object, path))).collect());
+        rows.push([name].into_iter().chain(columns.iter().map(|(_, cell)| cell(&object))).collect());
     }
     Ok(aligned(&rows))
-}
-
-fn cell(object: &Value, path: &str) -> String {
-    let found = path.split('.').filter(|part| !part.is_empty()).try_fold(object, |value, part| value.get(part));
-    match found {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
 }
 
 fn aligned(rows: &[Vec<String>]) -> Vec<String> {

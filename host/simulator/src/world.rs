@@ -1,13 +1,13 @@
 //! A cluster with modules in it: what a host with loaded modules is to a real one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use operator_controller::{Asker, Clock, Context, Error, Found, Outcome, Outside, reconcile};
+use operator_controller::{Clock, Context, Error, Outcome, Outside, reconcile};
 use operator_core::{
-    Action, Deed, Document, Finding, Module, ObjectRef, Query, QueryFailure, Question, Request, Serving, User,
+    Document, Module, ObjectRef, Request, Serving, User,
     contract::{Manifest, Operation, Phase},
     judge, schema,
 };
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::{
     Actors, FakeCluster,
     cluster::{Admission, Admitted, Refused},
+    outside::{Certificate, Program, Reply, Script, Sent},
 };
 
 /// A cluster, its actors, and the modules that serve it.
@@ -44,7 +45,7 @@ struct Served {
 pub struct WorldError(#[from] std::io::Error);
 
 impl World {
-    /// An empty cluster with the operator's namespace.
+    /// An empty cluster with the operator's namespace and a default storage class, `standard`.
     pub fn new(namespace: &str) -> Result<Self, WorldError> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let cluster = FakeCluster::new();
@@ -54,7 +55,7 @@ impl World {
         };
         let webhooks = Arc::new(Webhooks::default());
         cluster.set_admission(Arc::clone(&webhooks) as Arc<dyn Admission>);
-        let script = Arc::new(Script { cluster: cluster.clone(), logs: Mutex::default(), done: Mutex::default() });
+        let script = Arc::new(Script::new(cluster.clone()));
         let world = Self {
             cluster,
             actors: Actors::default(),
@@ -66,6 +67,11 @@ impl World {
             namespace: namespace.to_owned(),
         };
         world.add_namespace(namespace);
+        world.cluster.put(serde_json::json!({
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "example.com/simulated",
+            "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", "allowVolumeExpansion": true,
+        }));
         Ok(world)
     }
 
@@ -117,8 +123,32 @@ impl World {
 
     /// Adds a line that containers of an image log. `{node}` and `{pod}` stand for the pod's.
     pub fn add_log(&self, image: &str, line: &str) {
-        let mut logs = self.script.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.push((image.to_owned(), line.to_owned()));
+        self.script.add_log(image, line);
+    }
+
+    /// Says what a program does in containers of an image. What is said last holds.
+    pub fn add_program(&self, program: Program) {
+        self.script.add_program(program);
+    }
+
+    /// Says what a server answers. What is said last holds.
+    pub fn add_reply(&self, reply: Reply) {
+        self.script.add_reply(reply);
+    }
+
+    /// Says which certificate a server shows. What is said last holds; without any, every server is trusted.
+    pub fn add_certificate(&self, certificate: Certificate) {
+        self.script.add_certificate(certificate);
+    }
+
+    /// All requests to servers since the beginning, in order.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.script.sent()
+    }
+
+    /// How much modules did beyond writing objects: objects deleted, and requests sent that differ from all before.
+    pub fn deeds(&self) -> usize {
+        self.script.deeds()
     }
 
     /// The parents of a served module, in canonical order.
@@ -185,70 +215,6 @@ impl World {
         let Ok(request) = request.body(bytes::Bytes::from(body.to_string())) else { return (400, Value::Null) };
         let response = self.cluster.handle(&request);
         (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap_or_default())
-    }
-}
-
-/// What scripts say about the world beyond objects.
-struct Script {
-    cluster: FakeCluster,
-    logs: Mutex<Vec<(String, String)>>,
-    /// Outcomes of actions, by parent and id.
-    done: Mutex<HashMap<(ObjectRef, String), Found>>,
-}
-
-impl Script {
-    fn done(&self) -> MutexGuard<'_, HashMap<(ObjectRef, String), Found>> {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn log(&self, namespace: &str, pod: &str, container: &str, contains: &str) -> Result<Finding, QueryFailure> {
-        let identity = ObjectRef::namespaced("v1", "Pod", namespace, pod);
-        let object = self.cluster.object(&identity).ok_or_else(|| QueryFailure::NotFound(identity.to_string()))?;
-        let containers = object.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
-        let image = containers
-            .filter(|c| c.get("name").and_then(Value::as_str) == Some(container))
-            .find_map(|c| c.get("image").and_then(Value::as_str))
-            .ok_or_else(|| QueryFailure::NotFound(format!("container {container} of {identity}")))?;
-        let node = object.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
-        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = logs.iter().filter(|(part, _)| image.contains(part.as_str()));
-        let lines = lines.map(|(_, line)| line.replace("{node}", node).replace("{pod}", pod));
-        Ok(Finding::Lines(lines.filter(|line| line.contains(contains)).collect()))
-    }
-}
-
-impl Outside for Script {
-    fn find(&self, _: Asker<'_>, query: &Query) -> Found {
-        let found = match &query.question {
-            Question::PodLog(log) => self.log(&log.namespace, &log.pod, &log.container, &log.contains),
-            Question::Objects(_) => Err(QueryFailure::Failed("objects are found in the cache".into())),
-            Question::Command(_) => Err(QueryFailure::Failed("commands are not simulated".into())),
-            Question::Http(_) => Err(QueryFailure::Unreachable("there are no servers in a simulation".into())),
-        };
-        Found::new(found, Some(self.cluster.now()))
-    }
-
-    /// Each time: nothing takes time here, and whoever asks for the same again and again is told so by a scenario that never settles.
-    fn act(&self, asker: Asker<'_>, action: &Action) -> Found {
-        let done = match &action.deed {
-            Deed::Delete { identity, uid } => {
-                let there = self.cluster.object(identity);
-                let same = there.is_some_and(|o| o.pointer("/metadata/uid").and_then(Value::as_str) == Some(uid));
-                Ok(Finding::Deleted(same && self.cluster.remove(identity)))
-            }
-            Deed::Http(_) => Err(QueryFailure::Unreachable("there are no servers in a simulation".into())),
-        };
-        let found = Found::new(done, Some(self.cluster.now()));
-        self.done().insert((asker.parent.clone(), action.id.clone()), found.clone());
-        found
-    }
-
-    fn outcome(&self, parent: &ObjectRef, action: &Action) -> Found {
-        self.done().get(&(parent.clone(), action.id.clone())).cloned().unwrap_or_else(Found::pending)
-    }
-
-    fn forget(&self, parent: &ObjectRef) {
-        self.done().retain(|(asker, _), _| asker != parent);
     }
 }
 

@@ -3,7 +3,7 @@
 use operator_core::ObjectRef;
 use serde_json::{Value, json};
 
-use super::{is_ready, reference, text};
+use super::{is_ready, pods, reference, selectors::tolerates, text};
 use crate::FakeCluster;
 
 pub(super) fn step(cluster: &FakeCluster) -> bool {
@@ -18,24 +18,11 @@ pub(super) fn step(cluster: &FakeCluster) -> bool {
     changed
 }
 
-/// The hash by which the pods of one template know each other.
-fn revision(set: &Value) -> String {
-    let template = set.pointer("/spec/template").cloned().unwrap_or_default();
-    blake3::hash(template.to_string().as_bytes()).to_hex().chars().take(8).collect()
-}
-
-fn pods_of(cluster: &FakeCluster, set: &Value) -> Vec<Value> {
-    let uid = text(set, "/metadata/uid");
-    let mut pods = cluster.all("v1", "Pod");
-    pods.retain(|pod| text(pod, "/metadata/ownerReferences/0/uid") == uid);
-    pods
-}
-
 fn roll(cluster: &FakeCluster, set: &Value) -> bool {
     if set.pointer("/metadata/deletionTimestamp").is_some() {
         return false;
     }
-    let (pods, revision) = (pods_of(cluster, set), revision(set));
+    let (pods, revision) = (pods::of(cluster, set), pods::template_hash(set, 8));
     let nodes: Vec<String> = wanted_nodes(cluster, set);
     let mut changed = false;
     for pod in pods.iter().filter(|pod| !nodes.iter().any(|node| node == text(pod, "/spec/nodeName"))) {
@@ -79,42 +66,18 @@ fn wanted_nodes(cluster: &FakeCluster, set: &Value) -> Vec<String> {
         .collect()
 }
 
-fn tolerates(toleration: &Value, taint: &Value) -> bool {
-    let same = |key: &str| toleration.get(key) == taint.get(key);
-    let effect = toleration.get("effect").is_none() || same("effect");
-    let exists = text(toleration, "/operator") == "Exists";
-    let key = (exists && toleration.get("key").is_none()) || same("key");
-    effect && key && (exists || same("value"))
-}
-
 fn pod(set: &Value, node: &str, revision: &str) -> Value {
     let name = text(set, "/metadata/name");
-    let suffix: String = blake3::hash(format!("{name}/{node}").as_bytes()).to_hex().chars().take(5).collect();
-    let mut metadata = set.pointer("/spec/template/metadata").cloned().unwrap_or_else(|| json!({}));
-    let mut spec = set.pointer("/spec/template/spec").cloned().unwrap_or_else(|| json!({}));
-    if let Some(spec) = spec.as_object_mut() {
+    let name = format!("{name}-{}", pods::short(&format!("{name}/{node}"), 5));
+    let mut pod = pods::from_template(set, &name, &[("controller-revision-hash", revision)]);
+    if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("nodeName".into(), node.into());
     }
-    if let Some(metadata) = metadata.as_object_mut() {
-        metadata.insert("name".into(), format!("{name}-{suffix}").into());
-        metadata.insert("namespace".into(), text(set, "/metadata/namespace").into());
-        metadata.insert(
-            "ownerReferences".into(),
-            json!([{
-                "apiVersion": "apps/v1", "kind": "DaemonSet", "name": name, "uid": text(set, "/metadata/uid"),
-                "controller": true, "blockOwnerDeletion": true,
-            }]),
-        );
-        let labels = metadata.entry("labels").or_insert_with(|| json!({}));
-        if let Some(labels) = labels.as_object_mut() {
-            labels.insert("controller-revision-hash".into(), revision.into());
-        }
-    }
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Pending"}})
+    pod
 }
 
 fn report(cluster: &FakeCluster, set: &Value) -> bool {
-    let (pods, revision) = (pods_of(cluster, set), revision(set));
+    let (pods, revision) = (pods::of(cluster, set), pods::template_hash(set, 8));
     let desired = wanted_nodes(cluster, set).len();
     let ready = pods.iter().filter(|pod| is_ready(pod)).count();
     let updated = pods.iter().filter(|pod| text(pod, "/metadata/labels/controller-revision-hash") == revision).count();

@@ -4,8 +4,11 @@ use k8s_openapi::jiff::Timestamp;
 use operator_controller::Clock;
 use serde_json::{Map, Value, json};
 
-use super::{Actors, is_ready, reference, text};
-use crate::FakeCluster;
+use super::{Actors, is_ready, is_terminating, list, number, pods, reference, selectors::tolerates, text};
+use crate::{FakeCluster, cluster::quantity};
+
+/// How long a pod stays on a silent node when it says nothing, in seconds.
+const PATIENCE: i64 = 300;
 
 impl Actors {
     /// One step of each pod on each node.
@@ -14,13 +17,30 @@ impl Actors {
         let now = Timestamp::from_second(cluster.now()).unwrap_or(Timestamp::UNIX_EPOCH).to_string();
         let pods = cluster.all("v1", "Pod");
         let mut changed = false;
-        for pod in pods.iter().filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none()) {
+        for pod in pods.iter().filter(|pod| !text(pod, "/spec/nodeName").is_empty()) {
             let node = nodes.iter().find(|node| text(node, "/metadata/name") == text(pod, "/spec/nodeName"));
             let status = match node {
-                None => lost(pod, "NodeLost", &now),
-                Some(node) if !is_ready(node) => lost(pod, "NodeNotReady", &now),
+                // Nothing can run there any more.
+                None => {
+                    changed |= cluster.remove(&reference(pod));
+                    continue;
+                }
+                Some(node) if is_ready(node) && is_terminating(pod) => {
+                    // Finalizers may still hold it.
+                    changed |= pod.pointer("/metadata/finalizers").is_none() && cluster.remove_now(&reference(pod));
+                    continue;
+                }
+                Some(node) if !is_ready(node) => {
+                    if !is_terminating(pod) && evicted(pod, node, cluster.now()) {
+                        changed |= cluster.remove(&reference(pod));
+                    }
+                    lost(pod, "NodeNotReady", &now)
+                }
                 Some(node) => match lacking(pod, node, &pods) {
-                    Some(resource) => unschedulable(pod, &resource, &now),
+                    Some(resource) => {
+                        let message = format!("0/1 nodes are available: 1 Insufficient {resource}.");
+                        unschedulable(pod, &message, &now)
+                    }
                     None => self.run(pod, &now),
                 },
             };
@@ -97,6 +117,21 @@ fn condition(pod: &Value, type_: &str, holds: bool, reason: &str, now: &str) -> 
     condition
 }
 
+/// Whether a pod has tolerated for long enough that its node is silent. It is marked then; that it has ended, only its node
+/// could say.
+fn evicted(pod: &Value, node: &Value, now: i64) -> bool {
+    let since = super::condition(node, "Ready").and_then(|ready| pods::seconds(text(ready, "/lastTransitionTime")));
+    let Some(since) = since else { return false };
+    let of_every_node = pods::controller(pod).is_some_and(|owner| text(owner, "/kind") == "DaemonSet");
+    let taint = json!({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"});
+    let mut for_it = list(pod, "/spec/tolerations").filter(|toleration| tolerates(toleration, &taint));
+    let patience = match for_it.next() {
+        None => Some(PATIENCE),
+        Some(toleration) => number(toleration, "/tolerationSeconds"),
+    };
+    !of_every_node && patience.is_some_and(|patience| since + patience <= now)
+}
+
 /// A pod whose node is gone or silent: it keeps what it was, but is not ready.
 fn lost(pod: &Value, reason: &str, now: &str) -> Value {
     let mut status = pod.get("status").cloned().unwrap_or_else(|| json!({}));
@@ -106,10 +141,11 @@ fn lost(pod: &Value, reason: &str, now: &str) -> Value {
     status
 }
 
-fn unschedulable(pod: &Value, resource: &str, now: &str) -> Value {
+/// The status of a pod for which there is no place.
+pub(super) fn unschedulable(pod: &Value, message: &str, now: &str) -> Value {
     let mut condition = condition(pod, "PodScheduled", false, "Unschedulable", now);
     if let Some(map) = condition.as_object_mut() {
-        map.insert("message".into(), format!("0/1 nodes are available: 1 Insufficient {resource}.").into());
+        map.insert("message".into(), message.into());
     }
     json!({"phase": "Pending", "conditions": [condition]})
 }
@@ -120,16 +156,17 @@ fn lacking(pod: &Value, node: &Value, pods: &[Value]) -> Option<String> {
         return None;
     }
     let name = text(node, "/metadata/name");
+    let running = |other: &&Value| text(other, "/spec/nodeName") == name && text(other, "/status/phase") == "Running";
+    too_little(pod, node, &pods.iter().filter(running).collect::<Vec<_>>())
+}
+
+/// The extended resource that a node has too little of for one more pod beside these.
+pub(super) fn too_little(pod: &Value, node: &Value, there: &[&Value]) -> Option<String> {
     requests(pod).into_iter().find_map(|(resource, wanted)| {
-        let there: i64 = node.pointer("/status/allocatable")?.get(&resource).map_or(Some(0), quantity)?;
-        let used: i64 = pods
-            .iter()
-            .filter(|other| text(other, "/spec/nodeName") == name && text(other, "/status/phase") == "Running")
-            .flat_map(requests)
-            .filter(|(other, _)| *other == resource)
-            .map(|(_, count)| count)
-            .sum();
-        (used + wanted > there).then_some(resource)
+        let whole = node.pointer("/status/allocatable")?.get(&resource).map_or(Some(0), whole)?;
+        let same = |(other, _): &(String, i64)| *other == resource;
+        let used: i64 = there.iter().flat_map(|other| requests(other)).filter(same).map(|(_, count)| count).sum();
+        (used + wanted > whole).then_some(resource)
     })
 }
 
@@ -140,10 +177,10 @@ fn requests(pod: &Value) -> Vec<(String, i64)> {
         .filter_map(|container| container.pointer("/resources/limits")?.as_object())
         .flatten()
         .filter(|(resource, _)| resource.contains('/'))
-        .filter_map(|(resource, count)| Some((resource.clone(), quantity(count)?)))
+        .filter_map(|(resource, count)| Some((resource.clone(), whole(count)?)))
         .collect()
 }
 
-fn quantity(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+fn whole(value: &Value) -> Option<i64> {
+    i64::try_from(quantity::parse(value)? / 1000).ok()
 }

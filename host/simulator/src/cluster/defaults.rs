@@ -4,6 +4,8 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
+use super::quantity;
+
 /// Gives an object of a built-in kind the form in which a server stores it.
 pub(crate) fn apply(kind: &str, object: &mut Value) {
     // A schema says things by empty values.
@@ -42,7 +44,13 @@ pub(crate) fn apply(kind: &str, object: &mut Value) {
                 }),
             );
             rolling(object, "updateStrategy", &json!({"partition": 0}));
+            each(object.pointer_mut("/spec/volumeClaimTemplates"), |template| {
+                defaults(Some(template), &json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim"}));
+                claim(template);
+            });
         }
+        "PersistentVolumeClaim" => claim(object),
+        "NetworkPolicy" => network_policy(object),
         "Service" => service(object),
         "Secret" => secret(object),
         "Namespace" => {
@@ -84,11 +92,46 @@ fn service(object: &mut Value) {
             "ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"],
         }),
     );
+    match object.pointer("/spec/type").and_then(Value::as_str) {
+        Some("NodePort") => defaults(object.get_mut("spec"), &json!({"externalTrafficPolicy": "Cluster"})),
+        Some("LoadBalancer") => {
+            let wanted = json!({"externalTrafficPolicy": "Cluster", "allocateLoadBalancerNodePorts": true});
+            defaults(object.get_mut("spec"), &wanted);
+        }
+        _ => {}
+    }
     each(object.pointer_mut("/spec/ports"), |port| {
         let target = port.get("port").cloned().unwrap_or_default();
         defaults(Some(port), &json!({"protocol": "TCP", "targetPort": target}));
     });
 }
+
+fn claim(claim: &mut Value) {
+    defaults(Some(claim), &json!({"spec": {"volumeMode": "Filesystem"}, "status": {"phase": "Pending"}}));
+    quantities(claim.pointer_mut("/spec/resources/requests"));
+}
+
+fn network_policy(object: &mut Value) {
+    let egress = object.pointer("/spec/egress").is_some();
+    let types = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+    defaults(object.get_mut("spec"), &json!({ "policyTypes": types }));
+    for direction in ["ingress", "egress"] {
+        each(object.pointer_mut(&format!("/spec/{direction}")), |rule| {
+            each(rule.get_mut("ports"), |port| defaults(Some(port), &json!({"protocol": "TCP"})));
+        });
+    }
+}
+
+/// What an object gets only once, when it is made.
+pub(crate) fn on_creation(kind: &str, object: &mut Value) {
+    if kind == "PersistentVolumeClaim" {
+        // A claim that a pod uses is not deleted before the pod is.
+        defaults(object.get_mut("metadata"), &json!({ "finalizers": [CLAIM_IN_USE] }));
+    }
+}
+
+/// The finalizer of claims.
+pub(crate) const CLAIM_IN_USE: &str = "kubernetes.io/pvc-protection";
 
 /// `stringData` is how data is written, never how it is stored.
 fn secret(object: &mut Value) {
@@ -157,11 +200,13 @@ fn container(container: &mut Value, host_network: bool) {
         defaults(container.get_mut(probe).and_then(|probe| probe.get_mut("httpGet")), &json!({"scheme": "HTTP"}));
     }
     for resources in ["/resources/limits", "/resources/requests"] {
-        for quantity in container.pointer_mut(resources).and_then(Value::as_object_mut).into_iter().flatten() {
-            if quantity.1.is_number() {
-                *quantity.1 = quantity.1.to_string().into();
-            }
-        }
+        quantities(container.pointer_mut(resources));
+    }
+}
+
+fn quantities(amounts: Option<&mut Value>) {
+    for (_, amount) in amounts.and_then(Value::as_object_mut).into_iter().flatten() {
+        *amount = quantity::canonical(amount);
     }
 }
 

@@ -21,8 +21,10 @@ pub(crate) struct Kind {
 #[derive(Debug)]
 pub(crate) struct Kinds(Vec<Kind>);
 
+const WEBHOOKS: &str = "admissionregistration.k8s.io/v1";
+
 /// API version, kind, plural, namespaced, has status.
-const BUILT_IN: [(&str, &str, &str, bool, bool); 22] = [
+const BUILT_IN: [(&str, &str, &str, bool, bool); 26] = [
     ("v1", "Namespace", "namespaces", false, true),
     ("v1", "Node", "nodes", false, true),
     ("v1", "Pod", "pods", true, true),
@@ -35,6 +37,7 @@ const BUILT_IN: [(&str, &str, &str, bool, bool); 22] = [
     ("apps/v1", "Deployment", "deployments", true, true),
     ("apps/v1", "StatefulSet", "statefulsets", true, true),
     ("apps/v1", "ReplicaSet", "replicasets", true, true),
+    ("apps/v1", "ControllerRevision", "controllerrevisions", true, false),
     ("batch/v1", "Job", "jobs", true, true),
     ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", true, true),
     ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", true, false),
@@ -42,8 +45,11 @@ const BUILT_IN: [(&str, &str, &str, bool, bool); 22] = [
     ("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings", true, false),
     ("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", false, false),
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", false, false),
+    ("storage.k8s.io/v1", "StorageClass", "storageclasses", false, false),
     ("coordination.k8s.io/v1", "Lease", "leases", true, false),
     ("events.k8s.io/v1", "Event", "events", true, false),
+    (WEBHOOKS, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", false, false),
+    (WEBHOOKS, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", false, false),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", false, true),
 ];
 

@@ -81,6 +81,17 @@ impl Store {
         self.objects.iter().filter(move |(identity, _)| identity.api_version == api_version && identity.kind == kind)
     }
 
+    /// All other objects of the same kind.
+    pub(crate) fn others(&self, identity: &ObjectRef) -> Vec<Value> {
+        let all = self.list(&identity.api_version, &identity.kind);
+        all.filter(|(other, _)| *other != identity).map(|(_, stored)| stored.object.clone()).collect()
+    }
+
+    /// All objects of a kind.
+    pub(crate) fn objects(&self, api_version: &str, kind: &str) -> Vec<Value> {
+        self.list(api_version, kind).map(|(_, stored)| stored.object.clone()).collect()
+    }
+
     /// The version of the latest write.
     pub(crate) fn version(&self) -> u64 {
         self.version
@@ -121,7 +132,7 @@ impl Store {
             metadata.insert("uid".into(), born.0);
             metadata.insert("creationTimestamp".into(), born.1);
         });
-        if is_deleted(&stored.object) && !has_finalizers(&stored.object) {
+        if is_deleted(&stored.object) && !has_finalizers(&stored.object) && !self.lingers(identity, &stored.object) {
             self.forget(identity);
         } else {
             if identity.kind == "CustomResourceDefinition" {
@@ -142,10 +153,31 @@ impl Store {
         }
     }
 
-    /// Deletes an object, or marks it when it has finalizers; tells whether it was there.
+    /// Deletes an object, or marks it when something must happen first; tells whether it was there.
     pub(crate) fn delete(&mut self, identity: &ObjectRef) -> bool {
+        self.end(identity, false)
+    }
+
+    /// Deletes an object without waiting for the node that it runs on.
+    pub(crate) fn delete_now(&mut self, identity: &ObjectRef) -> bool {
+        self.end(identity, true)
+    }
+
+    /// Whether a pod that is deleted stays, because its node is silent and nobody knows whether it still runs there.
+    fn lingers(&self, identity: &ObjectRef, object: &Value) -> bool {
+        let node = object.pointer("/spec/nodeName").and_then(Value::as_str).filter(|_| identity.kind == "Pod");
+        let node = node.and_then(|node| self.objects.get(&ObjectRef::cluster("v1", "Node", node)));
+        let conditions = node.and_then(|node| node.object.pointer("/status/conditions")).and_then(Value::as_array);
+        let text = |condition: &Value, key: &str| condition.get(key).and_then(Value::as_str).map(str::to_owned);
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|c| text(c, "type").as_deref() == Some("Ready") && text(c, "status").as_deref() != Some("True"))
+    }
+
+    fn end(&mut self, identity: &ObjectRef, now: bool) -> bool {
         let Some(mut stored) = self.objects.get(identity).cloned() else { return false };
-        if !has_finalizers(&stored.object) {
+        if !has_finalizers(&stored.object) && (now || !self.lingers(identity, &stored.object)) {
             self.version += 1;
             self.forget(identity);
         } else if !is_deleted(&stored.object) {

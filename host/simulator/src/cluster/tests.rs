@@ -4,6 +4,7 @@ mod apply;
 mod custom;
 mod lifecycle;
 mod requests;
+mod services;
 
 use bytes::Bytes;
 use http::{Method, Request};

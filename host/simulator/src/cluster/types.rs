@@ -73,16 +73,27 @@ impl<'a> Type<'a> {
 }
 
 /// Maps that Kubernetes' own types declare atomic.
-const ATOMIC_MAPS: [&str; 7] =
-    ["selector", "nodeSelector", "labelSelector", "secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef"];
+const ATOMIC_MAPS: [&str; 9] = [
+    "selector",
+    "nodeSelector",
+    "labelSelector",
+    "podSelector",
+    "namespaceSelector",
+    "secretKeyRef",
+    "configMapKeyRef",
+    "fieldRef",
+    "resourceFieldRef",
+];
 
 fn built_in_list(field: &str) -> Merge<'static> {
     match field {
-        "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" | "secrets" => {
+        "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" | "secrets" | "webhooks" => {
             Merge::Associative(vec!["name"])
         }
         "ports" => Merge::Associative(vec!["containerPort", "port", "protocol"]),
         "volumeMounts" => Merge::Associative(vec!["mountPath"]),
+        "volumeDevices" => Merge::Associative(vec!["devicePath"]),
+        "hostAliases" => Merge::Associative(vec!["ip"]),
         "conditions" => Merge::Associative(vec!["type"]),
         "ownerReferences" => Merge::Associative(vec!["uid"]),
         "topologySpreadConstraints" => Merge::Associative(vec!["topologyKey"]),

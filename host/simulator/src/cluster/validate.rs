@@ -1,8 +1,14 @@
 //! What the server refuses in objects: the rules that operators break most often, and whatever the schema of a custom
 //! resource says.
 
+pub(crate) mod addresses;
+pub(crate) mod growth;
+mod immutable;
+
 use operator_core::{ObjectRef, schema};
 use serde_json::Value;
+
+use super::quantity;
 
 /// Field, reason and message.
 pub(crate) type Cause = (String, String, String);
@@ -27,30 +33,50 @@ pub(crate) fn causes(identity: &ObjectRef, schema: Option<&Value>, object: &Valu
 fn built_in(identity: &ObjectRef, object: &Value, old: Option<&Value>, found: &mut Vec<Cause>) {
     let kind = identity.kind.as_str();
     if matches!(kind, "DaemonSet" | "Deployment" | "StatefulSet" | "ReplicaSet") {
-        workload(object, old, found);
-        pod(object.pointer("/spec/template/spec"), "spec.template.spec", found);
+        workload(object, found);
+        let claims = object.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+        let claims: Vec<&str> =
+            claims.into_iter().flatten().filter_map(|claim| claim.pointer("/metadata/name")?.as_str()).collect();
+        pod(object.pointer("/spec/template/spec"), "spec.template.spec", &claims, found);
     }
-    if kind == "Pod" {
-        pod(object.get("spec"), "spec", found);
+    match kind {
+        "Pod" => pod(object.get("spec"), "spec", &[], found),
+        "PodDisruptionBudget" => budget(object, found),
+        "PersistentVolumeClaim" => claim(object, found),
+        _ => {}
     }
-    if matches!(kind, "Secret" | "ConfigMap") {
-        let frozen = old.is_some_and(|old| old.get("immutable") == Some(&Value::Bool(true)));
-        for field in ["data", "binaryData"] {
-            if frozen && old.and_then(|old| old.get(field)) != object.get(field) {
-                found.push(invalid(field, "field is immutable when `immutable` is set"));
-            }
-        }
+    if let Some(old) = old {
+        immutable::causes(kind, object, old, found);
     }
 }
 
-/// Workloads keep their selector for life, and their pods carry it.
-fn workload(object: &Value, old: Option<&Value>, found: &mut Vec<Cause>) {
-    let selector = object.pointer("/spec/selector");
-    let before = old.and_then(|old| old.pointer("/spec/selector"));
-    if before.is_some() && before != selector {
-        found.push(invalid("spec.selector", "field is immutable"));
+/// How many pods a budget keeps is said in one way.
+fn budget(object: &Value, found: &mut Vec<Cause>) {
+    let there = |field: &str| object.pointer(&format!("/spec/{field}")).is_some();
+    if there("minAvailable") && there("maxUnavailable") {
+        found.push(invalid("spec", "minAvailable and maxUnavailable cannot be both set"));
     }
-    let wanted = selector.and_then(|selector| selector.get("matchLabels")).and_then(Value::as_object);
+}
+
+/// A claim says how it is mounted and how large it is.
+fn claim(object: &Value, found: &mut Vec<Cause>) {
+    for field in ["accessModes", "resources"] {
+        if object.pointer(&format!("/spec/{field}")).is_none() {
+            found.push(required(&format!("spec.{field}")));
+        }
+    }
+    let size = object.pointer("/spec/resources/requests/storage");
+    if size.is_none() && object.pointer("/spec/resources").is_some() {
+        found.push(required("spec.resources.requests.storage"));
+    }
+    if size.is_some_and(|size| quantity::parse(size).is_none_or(|size| size <= 0)) {
+        found.push(invalid("spec.resources.requests.storage", "must be a size greater than zero, such as 10Gi"));
+    }
+}
+
+/// The pods of workloads carry the labels that their selector asks for.
+fn workload(object: &Value, found: &mut Vec<Cause>) {
+    let wanted = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
     let Some(wanted) = wanted else {
         found.push(required("spec.selector"));
         return;
@@ -62,13 +88,13 @@ fn workload(object: &Value, old: Option<&Value>, found: &mut Vec<Cause>) {
     labels(there, "spec.template.metadata.labels", found);
 }
 
-fn pod(spec: Option<&Value>, path: &str, found: &mut Vec<Cause>) {
+fn pod(spec: Option<&Value>, path: &str, claims: &[&str], found: &mut Vec<Cause>) {
     let list = |field: &str| spec.and_then(|spec| spec.get(field)).and_then(Value::as_array).into_iter().flatten();
     if list("containers").next().is_none() {
         found.push(required(&format!("{path}.containers")));
     }
     labels(spec.and_then(|spec| spec.get("nodeSelector")), &format!("{path}.nodeSelector"), found);
-    let volumes: Vec<&str> = list("volumes").map(|volume| text(volume, "name")).collect();
+    let volumes: Vec<&str> = list("volumes").map(|volume| text(volume, "name")).chain(claims.iter().copied()).collect();
     let host_network = spec.and_then(|spec| spec.get("hostNetwork")) == Some(&Value::Bool(true));
     for field in ["initContainers", "containers"] {
         for (index, container) in list(field).enumerate() {
@@ -157,6 +183,10 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 fn invalid(field: &str, message: &str) -> Cause {
     (field.to_owned(), "FieldValueInvalid".into(), message.to_owned())
+}
+
+fn forbidden(field: &str, message: &str) -> Cause {
+    (field.to_owned(), "FieldValueForbidden".into(), message.to_owned())
 }
 
 fn required(field: &str) -> Cause {

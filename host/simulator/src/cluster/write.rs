@@ -168,9 +168,14 @@ impl<'a> Writer<'a> {
             admission.admit(identity, None, Some(&before.object))?;
         }
         if !self.dry_run {
+            let now = options.get("gracePeriodSeconds").and_then(Value::as_i64) == Some(0);
             let mut store = lock(self.store);
             store.writes.push(self.write("delete", identity));
-            store.delete(identity);
+            if now {
+                store.delete_now(identity)
+            } else {
+                store.delete(identity)
+            };
         }
         Ok((StatusCode::OK, json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success"})))
     }
@@ -241,7 +246,12 @@ impl<'a> Writer<'a> {
         }
         let schema = self.target.kind.schema.as_ref();
         match schema {
-            None => defaults::apply(&identity.kind, &mut object),
+            None => {
+                if old.is_none() {
+                    defaults::on_creation(&identity.kind, &mut object);
+                }
+                defaults::apply(&identity.kind, &mut object);
+            }
             Some(schema) => {
                 schema::apply_defaults(schema, &mut object);
                 schema::prune(schema, &mut object);
@@ -258,7 +268,19 @@ impl<'a> Writer<'a> {
             schema::apply_defaults(schema, &mut object);
             schema::prune(schema, &mut object);
         }
-        let causes = validate::causes(identity, schema, &object, old);
+        let mut causes = Vec::new();
+        match (identity.kind.as_str(), schema, old) {
+            ("Service", None, _) => {
+                let others = lock(self.store).others(identity);
+                causes = validate::addresses::give(&mut object, old, &others);
+            }
+            ("PersistentVolumeClaim", None, Some(old)) => {
+                let classes = lock(self.store).objects("storage.k8s.io/v1", "StorageClass");
+                validate::growth::refusal(identity, &object, old, &classes).map_or(Ok(()), Err)?;
+            }
+            _ => {}
+        }
+        causes.extend(validate::causes(identity, schema, &object, old));
         if causes.is_empty() { Ok(object) } else { Err(invalid(identity, causes)) }
     }
 }

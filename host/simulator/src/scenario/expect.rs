@@ -2,11 +2,20 @@
 
 use serde_json::Value;
 
-use super::steps::{Run, Stop};
+use super::{
+    parse::Step,
+    servers,
+    steps::{Run, Stop},
+};
 
 /// Checks what `expect` asks for.
-pub(super) fn expect(run: &Run<'_>, what: &[&str]) -> Result<(), Stop> {
+pub(super) fn expect(run: &Run<'_>, what: &[&str], step: &Step) -> Result<(), Stop> {
     match what {
+        ["sent", method, url] => servers::expect_sent(run, method, url, None),
+        ["sent", method, url, "body", "contains", _, ..] => {
+            servers::expect_sent(run, method, url, Some(servers::unquoted(step.after(5))))
+        }
+        ["no", "sent", method, url] => servers::expect_not_sent(run, method, url),
         ["writes", count] => {
             let writes = run.world.cluster.writes().len() - run.mark;
             check(&writes.to_string() == count, || format!("{writes} writes since the last settle began, not {count}"))
@@ -30,7 +39,8 @@ pub(super) fn expect(run: &Run<'_>, what: &[&str]) -> Result<(), Stop> {
             check(found.contains(value), || format!("{path} is {found}, it does not contain {value}"))
         }
         _ => Err(Stop::Impossible(
-            "write: expect KIND NAME [PATH is VALUE | PATH contains TEXT] | no KIND NAME | writes COUNT | event REASON"
+            "write: expect KIND NAME [PATH is VALUE | PATH contains TEXT] | no KIND NAME | writes COUNT | event REASON | \
+             sent METHOD URL [body contains TEXT] | no sent METHOD URL"
                 .into(),
         )),
     }
@@ -81,6 +91,6 @@ fn parts(path: &str) -> Vec<String> {
     parts
 }
 
-fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Stop> {
+pub(super) fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Stop> {
     if holds { Ok(()) } else { Err(Stop::Unexpected(otherwise())) }
 }

@@ -3,10 +3,13 @@
 use operator_core::schema::nearest;
 
 /// All verbs.
-pub(super) const VERBS: [&str; 25] = [
+pub(super) const VERBS: [&str; 29] = [
     "advance",
+    "answer",
     "apply",
     "bad-image",
+    "certificate",
+    "command",
     "crd",
     "delete",
     "device",
@@ -17,6 +20,7 @@ pub(super) const VERBS: [&str; 25] = [
     "log",
     "module",
     "namespace",
+    "no-answer",
     "node",
     "node-back",
     "node-lost",
@@ -50,9 +54,22 @@ pub(super) struct Step {
 impl Step {
     /// The words after the verb; quotes keep spaces together.
     pub(super) fn words(&self) -> Vec<String> {
+        self.split(usize::MAX).0
+    }
+
+    /// What follows the first words, as it is written.
+    pub(super) fn after(&self, words: usize) -> &str {
+        self.split(words).1
+    }
+
+    /// The first words, and what follows them.
+    fn split(&self, limit: usize) -> (Vec<String>, &str) {
         let mut words = Vec::new();
         let (mut word, mut quoted, mut open) = (String::new(), false, false);
-        for c in self.rest.chars() {
+        for (place, c) in self.rest.char_indices() {
+            if words.len() == limit {
+                return (words, self.rest.get(place..).unwrap_or_default().trim());
+            }
             match c {
                 '"' => (quoted, open) = (!quoted, true),
                 c if c.is_whitespace() && !quoted => {
@@ -70,7 +87,7 @@ impl Step {
         if open {
             words.push(word);
         }
-        words
+        (words, "")
     }
 }
 
@@ -129,5 +146,12 @@ mod tests {
     fn quotes_keep_words_together() {
         let scenario = Scenario::parse("f", r#"log las "a b" c """#).unwrap();
         assert_eq!(scenario.steps[0].words(), ["las", "a b", "c", ""]);
+    }
+
+    #[test]
+    fn what_follows_some_words_keeps_its_quotes() {
+        let scenario = Scenario::parse("f", r#"command las "a b" 0  {"k": "v"}"#).unwrap();
+        let step = &scenario.steps[0];
+        assert_eq!((step.after(3), step.after(1), step.after(9)), (r#"{"k": "v"}"#, r#""a b" 0  {"k": "v"}"#, ""));
     }
 }

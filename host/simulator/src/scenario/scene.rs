@@ -64,9 +64,12 @@ impl Run<'_> {
         let identity = ObjectRef::cluster("v1", "Node", node);
         let status = if ready { "True" } else { "False" };
         let found = self.world.cluster.object(&identity).is_some();
+        let now = self.world.cluster.time();
         self.world.cluster.edit(&identity, |node| {
-            if let Some(condition) = node.pointer_mut("/status/conditions/0/status") {
-                *condition = status.into();
+            let condition = node.pointer_mut("/status/conditions/0").and_then(Value::as_object_mut);
+            if let Some(condition) = condition.filter(|c| c.get("status").and_then(Value::as_str) != Some(status)) {
+                condition.insert("status".into(), status.into());
+                condition.insert("lastTransitionTime".into(), now.into());
             }
         });
         if found { Ok(()) } else { Err(Stop::Impossible(format!("there is no node {node}"))) }

@@ -7,6 +7,7 @@ use operator_core::{EventType, ObjectRef, status::Progress};
 use serde_json::Value;
 
 use super::steps::{Run, Stop};
+use crate::outside::Sent;
 
 /// Rounds after which a world that still moves does not settle.
 const ROUNDS: usize = 60;
@@ -18,6 +19,7 @@ pub(super) fn settle(run: &mut Run<'_>, limit: Option<&str>) -> Result<(), Stop>
         None => ROUNDS,
     };
     run.mark = run.world.cluster.writes().len();
+    run.sent = run.world.sent().len();
     let mut seen = BTreeSet::new();
     for round in 1..=limit {
         let reconciled = reconcile_all(run)?;
@@ -47,19 +49,21 @@ fn reconcile_all(run: &mut Run<'_>) -> Result<bool, Stop> {
     let mut changed = false;
     for name in names {
         for parent in run.world.parents(&name) {
+            let sent = run.world.sent().len();
             let Some(outcome) = run.world.reconcile(&name, &parent) else { continue };
             let outcome = outcome.map_err(|error| Stop::Impossible(format!("{parent}: {error}")))?;
             changed |= outcome.reported || outcome.acted || !outcome.written.is_empty();
-            tell(run, &parent, outcome);
+            tell(run, &parent, outcome, sent);
         }
     }
     Ok(changed)
 }
 
 /// Prints what one reconcile changed, and why.
-fn tell(run: &mut Run<'_>, parent: &ObjectRef, outcome: Outcome) {
+fn tell(run: &mut Run<'_>, parent: &ObjectRef, outcome: Outcome, sent: usize) {
     let writes: Vec<_> = outcome.written.iter().filter(|w| w.identity != *parent || w.verb == "release").collect();
-    if !writes.is_empty() || !outcome.events.is_empty() {
+    let actions: Vec<_> = run.world.sent().into_iter().skip(sent).filter(|sent| sent.action).collect();
+    if !writes.is_empty() || !outcome.events.is_empty() || !actions.is_empty() {
         run.lines.push(format!("{parent}"));
     }
     let plan = outcome.plan.as_ref();
@@ -69,6 +73,10 @@ fn tell(run: &mut Run<'_>, parent: &ObjectRef, outcome: Outcome) {
         let partials = plan.into_iter().flat_map(|plan| plan.partials.iter().map(|s| (&s.identity, &s.changes)));
         let changes = steps.chain(partials).filter(|(identity, _)| **identity == written.identity);
         run.lines.extend(changes.flat_map(|(_, changes)| changes).map(|change| format!("            {change}")));
+    }
+    for Sent { method, url, outcome, .. } in actions {
+        let answer = outcome.map_or_else(|failure| failure.to_string(), |status| status.to_string());
+        run.lines.push(format!("  send      {method} {url}: {answer}"));
     }
     for event in &outcome.events {
         let type_ = if event.type_ == EventType::Normal { "event" } else { "warning" };
@@ -95,6 +103,8 @@ fn fingerprint(run: &Run<'_>) -> String {
         strip(&mut object);
         hasher.update(object.to_string().as_bytes());
     }
+    // What was done outside may change what is found there.
+    hasher.update(&run.world.deeds().to_le_bytes());
     hasher.finalize().to_hex().to_string()
 }
 

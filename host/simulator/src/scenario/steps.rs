@@ -16,6 +16,8 @@ pub(super) struct Run<'a> {
     pub(super) traffic: Option<Traffic>,
     /// Number of writes when the last `settle` began.
     pub(super) mark: usize,
+    /// Number of requests that were sent when the last `settle` began.
+    pub(super) sent: usize,
     /// What the current step prints.
     pub(super) lines: Vec<String>,
     /// Events that were published, for `show events`.
@@ -58,6 +60,7 @@ impl Scenario {
             world: World::new("operator-system")?,
             traffic: None,
             mark: 0,
+            sent: 0,
             lines: Vec::new(),
             events: Vec::new(),
             samples: std::collections::BTreeMap::new(),
@@ -83,6 +86,22 @@ impl Scenario {
     }
 }
 
+/// Verbs that only set the scene.
+const SCENE: [&str; 12] = [
+    "advance",
+    "answer",
+    "certificate",
+    "command",
+    "crd",
+    "device",
+    "log",
+    "module",
+    "namespace",
+    "no-answer",
+    "node",
+    "settings",
+];
+
 fn write_step(
     out: &mut dyn Write,
     format: Format,
@@ -101,8 +120,7 @@ fn write_step(
             "expect" if !lines.is_empty() => writeln!(out, "  ✓ {}", step.rest)?,
             verb => {
                 // Steps that only set the scene stand close together.
-                let scene =
-                    matches!(verb, "namespace" | "node" | "device" | "log" | "settings" | "module" | "crd" | "advance");
+                let scene = SCENE.contains(&verb);
                 writeln!(out, "{}$ {}", if scene { "" } else { "\n" }, format!("{verb} {}", step.rest).trim_end())?;
                 for line in lines {
                     writeln!(out, "  {line}")?;
@@ -135,6 +153,10 @@ impl Run<'_> {
             ("delete", [kind, name]) => self.delete(kind, name)?,
             ("patch", [kind, name, ..]) => self.patch(kind, name, &step.rest)?,
             ("log", [image, ..]) => self.log(image, &step.rest),
+            ("answer", [method, url, status, ..]) => self.answer(method, url, status, step.after(3))?,
+            ("no-answer", [method, url, failure @ ..]) => self.no_answer(method, url, failure)?,
+            ("certificate", [url, sha256, rest @ ..]) => self.certificate(url, sha256, rest)?,
+            ("command", [image, program, code, ..]) => self.command(image, program, code, step.after(3))?,
             ("bad-image", [part, message @ ..]) => {
                 self.world.actors.bad_images.push(((*part).to_owned(), message.join(" ")));
             }
@@ -149,7 +171,7 @@ impl Run<'_> {
             ("reconcile", []) => settle::once(self)?,
             ("show", what) => show::show(self, what)?,
             ("expect", what) => {
-                expect::expect(self, what)?;
+                expect::expect(self, what, step)?;
                 self.expectations += 1;
                 self.lines.push("holds".into());
             }

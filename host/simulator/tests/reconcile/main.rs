@@ -11,52 +11,19 @@ mod children;
 mod failures;
 mod outside;
 mod parents;
+#[path = "../support/told.rs"]
+mod told;
+mod workloads;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use operator_core::{
-    BoxFuture, Cause, Child, Desired, Document, Failure, FailureKind, Generation, Module, ObjectRef, Partial,
-    Readiness, Request, Snapshot, Strategy, Verdict, contract::Manifest, status::Progress,
+    Cause, Child, Desired, Document, FailureKind, Module, ObjectRef, Partial, Readiness, Snapshot, Strategy,
+    contract::Manifest, status::Progress,
 };
 use operator_simulator::{FakeCluster, World};
 use serde_json::{Value, json};
-
-type Answer = Box<dyn Fn(&Snapshot) -> Result<Desired, FailureKind> + Send>;
-
-/// A module that answers what a test tells it to.
-struct Told {
-    generation: Generation,
-    manifest: Manifest,
-    answer: Mutex<Answer>,
-}
-
-impl Module for Told {
-    fn generation(&self) -> &Generation {
-        &self.generation
-    }
-
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    fn reconcile(&self, snapshot: Snapshot) -> BoxFuture<'_, Result<Desired, Failure>> {
-        let answer = (self.answer.lock().unwrap())(&snapshot);
-        let failed = |kind| Failure { module: self.generation.clone(), function: "reconcile", kind };
-        Box::pin(std::future::ready(answer.map_err(failed)))
-    }
-
-    fn admit(&self, _: Request) -> BoxFuture<'_, Result<Verdict, Failure>> {
-        Box::pin(std::future::ready(Ok(Verdict::default())))
-    }
-
-    fn convert(&self, _: String, objects: Vec<Document>) -> BoxFuture<'_, Result<Vec<Document>, Failure>> {
-        Box::pin(std::future::ready(Ok(objects)))
-    }
-
-    fn validate_settings(&self, _: Document) -> BoxFuture<'_, Result<Result<(), Vec<Cause>>, Failure>> {
-        Box::pin(std::future::ready(Ok(Ok(()))))
-    }
-}
+use told::Told;
 
 fn manifest() -> Manifest {
     let any = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind, "namespaces": "all"});
@@ -72,7 +39,9 @@ fn manifest() -> Manifest {
         "name": "told", "version": "1.0.0", "contract": "1.0.0", "codec": "json/1", "finalizer": true,
         "kinds": [parent("Thing", "things", "Namespaced"), parent("Wide", "wides", "Cluster")],
         "grants": {
-            "children": [any("v1", "ConfigMap"), any("apps/v1", "DaemonSet")],
+            "children": [any("v1", "ConfigMap"), any("apps/v1", "DaemonSet"), any("apps/v1", "StatefulSet"),
+                any("apps/v1", "Deployment"), any("v1", "Service"), any("v1", "PersistentVolumeClaim"),
+                any("policy/v1", "PodDisruptionBudget"), any("networking.k8s.io/v1", "NetworkPolicy")],
             "partials": [{"apiVersion": "v1", "kind": "Node", "labels": ["example.org/*"]}],
             "objects": [any("v1", "Node"), any("v1", "Pod")],
             "podLogs": [{"namespaces": "all", "labels": {"app": "ours"}, "containers": ["main"]}],
@@ -99,8 +68,7 @@ impl Stage {
         world.add_namespace("a");
         world.add(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "labels": {"zone": "z"}},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
-        let generation = Generation { name: "told".into(), version: "1.0.0".into(), digest: "0".repeat(64).into() };
-        let told = Arc::new(Told { generation, manifest, answer: Mutex::new(Box::new(move |s| Ok(answer(s)))) });
+        let told = Arc::new(Told::new(manifest, answer));
         world.serve("told", Arc::clone(&told) as Arc<dyn Module>, Document::new(&b"{}"[..]));
         let stage = Self { world, told, parent: ObjectRef::namespaced("example.org/v1", "Thing", "a", "t") };
         stage.add_parent("t");
@@ -116,11 +84,11 @@ impl Stage {
 
     /// From now on the module answers this.
     fn answers(&self, answer: impl Fn(&Snapshot) -> Desired + Send + 'static) {
-        *self.told.answer.lock().unwrap() = Box::new(move |snapshot| Ok(answer(snapshot)));
+        self.told.answers(move |snapshot| Ok(answer(snapshot)));
     }
 
     fn fails(&self, kind: FailureKind) {
-        *self.told.answer.lock().unwrap() = Box::new(move |_| Err(kind.clone()));
+        self.told.answers(move |_| Err(kind.clone()));
     }
 
     /// Forgets all that the host remembers, as a restart does.
