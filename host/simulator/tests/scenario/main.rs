@@ -74,7 +74,8 @@ fn answer(snapshot: &Snapshot, trust: &Trust) -> Desired {
         container: "main".into(),
         command: vec!["tool".into(), "check".into()],
     };
-    let query = |id: &str, question| Query { id: id.into(), question, interval: 60, timeout: 5 };
+    let query =
+        |id: &str, question| Query { id: id.into(), question, interval: 60, timeout: 5, extensions: Vec::new() };
     let queries =
         vec![query("thing", Question::Http(request("GET", trust.clone()))), query("tool", Question::Command(command))];
     let status = Document::from_value(&json!({"server": server, "program": program}));
