@@ -255,7 +255,11 @@ impl Said {
         let holds = |reply: &&Reply| reply.to.contain(method, url) && reply.after.as_ref().is_none_or(done);
         self.replies.iter().rev().find(holds).map_or_else(
             || {
-                let message = format!("nobody answers; write `answer {method} {url} 200` in the script");
+                let message = if self.replies.is_empty() {
+                    "there are no servers in a simulation".to_owned()
+                } else {
+                    format!("nobody answers; write `answer {method} {url} 200` in the script")
+                };
                 Err(QueryFailure::Unreachable(message))
             },
             |reply| reply.outcome.clone(),

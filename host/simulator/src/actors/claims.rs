@@ -109,14 +109,11 @@ fn grow(cluster: &FakeCluster, claim: &Value) -> bool {
     };
     cluster.edit(&reference(claim), |claim| {
         let Some(status) = claim.get_mut("status").and_then(Value::as_object_mut) else { return };
-        match next {
-            Some(condition) => {
-                status.insert("conditions".into(), json!([condition]));
-            }
-            None => {
-                status.remove("conditions");
-                status.insert("capacity".into(), json!({ "storage": wanted }));
-            }
+        if let Some(condition) = next {
+            status.insert("conditions".into(), json!([condition]));
+        } else {
+            status.remove("conditions");
+            status.insert("capacity".into(), json!({ "storage": wanted }));
         }
     })
 }

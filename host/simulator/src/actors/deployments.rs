@@ -88,13 +88,11 @@ impl<'a> Rollout<'a> {
 
     /// Makes the newest set, or scales it.
     fn grow(&self, replicas: i64) -> bool {
-        match &self.newest {
-            Some(set) => self.scale(set, replicas),
-            None => {
-                self.cluster.put(self.set(replicas));
-                true
-            }
+        if let Some(set) = &self.newest {
+            return self.scale(set, replicas);
         }
+        self.cluster.put(self.set(replicas));
+        true
     }
 
     /// The set for the template of now.

@@ -10,9 +10,9 @@ use crate::FakeCluster;
 /// The objects of a kind that another object controls.
 pub(super) fn owned(cluster: &FakeCluster, api_version: &str, kind: &str, owner: &Value) -> Vec<Value> {
     let uid = text(owner, "/metadata/uid");
-    let mut owned = cluster.all(api_version, kind);
-    owned.retain(|object| controller(object).is_some_and(|owner| text(owner, "/uid") == uid));
-    owned
+    let mut all = cluster.all(api_version, kind);
+    all.retain(|object| controller(object).is_some_and(|by| text(by, "/uid") == uid));
+    all
 }
 
 /// The pods of a workload.

@@ -25,7 +25,7 @@ pub(super) fn step(cluster: &FakeCluster) -> bool {
 /// One set as it is now.
 struct Set<'a> {
     cluster: &'a FakeCluster,
-    set: &'a Value,
+    object: &'a Value,
     /// Pods by their numbers.
     pods: BTreeMap<i64, Value>,
     /// The numbers that there should be.
@@ -47,27 +47,27 @@ impl<'a> Set<'a> {
         let update = format!("{name}-{}", pods::template_hash(set, 10));
         let current = text(set, "/status/currentRevision");
         let current = if current.is_empty() { update.clone() } else { current.to_owned() };
-        Self { cluster, set, pods, wanted, update, current }
+        Self { cluster, object: set, pods, wanted, update, current }
     }
 
     fn name(&self) -> &str {
-        text(self.set, "/metadata/name")
+        text(self.object, "/metadata/name")
     }
 
     fn is_ordered(&self) -> bool {
-        text(self.set, "/spec/podManagementPolicy") != "Parallel"
+        text(self.object, "/spec/podManagementPolicy") != "Parallel"
     }
 
     fn is_rolling(&self) -> bool {
-        text(self.set, "/spec/updateStrategy/type") != "OnDelete"
+        text(self.object, "/spec/updateStrategy/type") != "OnDelete"
     }
 
     fn partition(&self) -> i64 {
-        number(self.set, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0)
+        number(self.object, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0)
     }
 
     fn is_settled(&self, pod: &Value) -> bool {
-        pods::is_healthy(pod) && pods::is_available(self.cluster, self.set, pod)
+        pods::is_healthy(pod) && pods::is_available(self.cluster, self.object, pod)
     }
 
     /// One round of the controller.
@@ -102,7 +102,7 @@ impl<'a> Set<'a> {
             ("statefulset.kubernetes.io/pod-name", name.as_str()),
             ("apps.kubernetes.io/pod-index", number.as_str()),
         ];
-        let mut pod = pods::from_template(of_revision.as_ref().unwrap_or(self.set), &name, &labels);
+        let mut pod = pods::from_template(of_revision.as_ref().unwrap_or(self.object), &name, &labels);
         // A pod of that name may be somebody else's, or still on its way out.
         if self.cluster.object(&reference(&pod)).is_some() {
             return made;
@@ -110,7 +110,7 @@ impl<'a> Set<'a> {
         claims::mount(self, ordinal, &mut pod);
         if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("hostname".into(), name.into());
-            let service = text(self.set, "/spec/serviceName");
+            let service = text(self.object, "/spec/serviceName");
             if !service.is_empty() {
                 spec.insert("subdomain".into(), service.into());
             }
@@ -160,13 +160,15 @@ impl<'a> Set<'a> {
         let of = |revision: &str, pod: &Value| revision_of(pod) == revision && !is_terminating(pod);
         let updated = count(&|pod| of(&self.update, pod));
         let ready = count(&|pod| text(pod, "/status/phase") == "Running" && is_ready(pod));
-        let available = count(&|pod| pods::is_available(self.cluster, self.set, pod));
+        let available = count(&|pod| pods::is_available(self.cluster, self.object, pod));
         let wanted = usize::try_from(self.wanted.end - self.wanted.start).unwrap_or(0);
         let complete = self.is_rolling() && [updated, ready, all.len()].iter().all(|count| *count == wanted);
         let current = if complete { &self.update } else { &self.current };
         let mut status = Map::new();
-        status
-            .insert("observedGeneration".into(), self.set.pointer("/metadata/generation").cloned().unwrap_or_default());
+        status.insert(
+            "observedGeneration".into(),
+            self.object.pointer("/metadata/generation").cloned().unwrap_or_default(),
+        );
         status.insert("replicas".into(), all.len().into());
         status.insert("availableReplicas".into(), available.into());
         let at_current = count(&|pod| of(current, pod));
@@ -175,7 +177,7 @@ impl<'a> Set<'a> {
         status.insert("currentRevision".into(), current.as_str().into());
         status.insert("updateRevision".into(), self.update.as_str().into());
         status.insert("collisionCount".into(), json!(0));
-        report(self.cluster, self.set, Value::Object(status))
+        report(self.cluster, self.object, Value::Object(status))
     }
 }
 

@@ -67,9 +67,9 @@ impl Stage {
         assert_eq!(code, 200, "{answer}");
     }
 
-    fn patch(&self, kind: &str, name: &str, patch: &Value) -> (u16, Value) {
+    fn merge(&self, kind: &str, name: &str, change: &Value) -> (u16, Value) {
         let path = self.world.path_of(&self.identity(kind, name));
-        self.world.send(http::Method::PATCH, &path, "application/merge-patch+json", patch)
+        self.world.send(http::Method::PATCH, &path, "application/merge-patch+json", change)
     }
 
     fn identity(&self, kind: &str, name: &str) -> ObjectRef {

@@ -126,7 +126,7 @@ fn a_pod_that_needs_a_device_waits_until_one_is_free() {
 #[test]
 fn a_cordoned_node_gets_no_pods() {
     let stage = Stage::new(&["a"]);
-    assert_eq!(stage.patch("Node", "a", &json!({"spec": {"unschedulable": true}})).0, 200);
+    assert_eq!(stage.merge("Node", "a", &json!({"spec": {"unschedulable": true}})).0, 200);
     stage.apply(&pod("p", json!({})));
     stage.settle();
     assert_eq!(stage.waits("p"), "0/1 nodes are available: 1 node(s) were unschedulable.");

@@ -21,7 +21,7 @@ use operator_simulator::scenario::{Files, Format, ModuleSource, Scenario, Scenar
 use serde_json::json;
 use told::Told;
 
-const URL: &str = "https://cas.example:8081/v1/thing";
+const URL: &str = "https://server.example:8081/v1/thing";
 
 fn manifest() -> Manifest {
     serde_json::from_value(json!({
@@ -33,7 +33,7 @@ fn manifest() -> Manifest {
                 "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
                     "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}}],
         "grants": {
-            "http": [{"host": "cas.example", "ports": [8081], "methods": ["GET", "PUT"]}],
+            "http": [{"host": "server.example", "ports": [8081], "methods": ["GET", "PUT"]}],
             "commands": [{"containers": ["main"], "programs": ["tool"], "namespaces": "all"}],
         },
     }))

@@ -11,15 +11,15 @@ use crate::{
 
 /// The templates with the claim that each becomes for one pod.
 fn of<'a>(set: &'a Set<'_>, ordinal: i64) -> impl Iterator<Item = (&'a Value, ObjectRef)> {
-    let namespace = text(set.set, "/metadata/namespace");
-    list(set.set, "/spec/volumeClaimTemplates").map(move |template| {
+    let namespace = text(set.object, "/metadata/namespace");
+    list(set.object, "/spec/volumeClaimTemplates").map(move |template| {
         let name = format!("{}-{}-{ordinal}", text(template, "/metadata/name"), set.name());
         (template, ObjectRef::namespaced("v1", "PersistentVolumeClaim", namespace, &name))
     })
 }
 
 fn goes_with(set: &Set<'_>, occasion: &str) -> bool {
-    text(set.set, &format!("/spec/persistentVolumeClaimRetentionPolicy/{occasion}")) == "Delete"
+    text(set.object, &format!("/spec/persistentVolumeClaimRetentionPolicy/{occasion}")) == "Delete"
 }
 
 /// Makes the claims of one pod that are not there; those that are there are used as they are.
@@ -32,10 +32,10 @@ pub(super) fn make(set: &Set<'_>, ordinal: i64) -> bool {
         let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));
         if let Some(metadata) = metadata.as_object_mut() {
             metadata.insert("name".into(), claim.name.clone().into());
-            metadata.insert("namespace".into(), text(set.set, "/metadata/namespace").into());
+            metadata.insert("namespace".into(), text(set.object, "/metadata/namespace").into());
             metadata.insert("finalizers".into(), json!([CLAIM_IN_USE]));
             let labels = metadata.entry("labels").or_insert_with(|| json!({}));
-            let selected = set.set.pointer("/spec/selector/matchLabels").and_then(Value::as_object).cloned();
+            let selected = set.object.pointer("/spec/selector/matchLabels").and_then(Value::as_object).cloned();
             if let Some(labels) = labels.as_object_mut() {
                 labels.extend(selected.unwrap_or_default());
             }
@@ -54,12 +54,12 @@ pub(super) fn make(set: &Set<'_>, ordinal: i64) -> bool {
 }
 
 fn owner(set: &Set<'_>) -> Value {
-    json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": set.name(), "uid": text(set.set, "/metadata/uid")}])
+    json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": set.name(), "uid": text(set.object, "/metadata/uid")}])
 }
 
 /// Lets the claims that exist belong to the set, or to nobody, as its policy says.
 pub(super) fn follow_policy(set: &Set<'_>) -> bool {
-    let uid = text(set.set, "/metadata/uid");
+    let uid = text(set.object, "/metadata/uid");
     let wanted = goes_with(set, "whenDeleted");
     let mut changed = false;
     for (_, claim) in set.pods.keys().flat_map(|ordinal| of(set, *ordinal)) {
