@@ -330,7 +330,7 @@ mod tests {
     fn logs_and_commands_are_granted_by_container_and_program() {
         let rule = |programs: &[&str]| PodRule {
             namespaces: NamespaceRule::Target,
-            labels: std::collections::BTreeMap::default(),
+            labels: BTreeMap::default(),
             containers: vec!["main".into()],
             programs: programs.iter().map(|p| (*p).to_owned()).collect(),
         };
