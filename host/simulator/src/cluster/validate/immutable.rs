@@ -14,7 +14,10 @@ pub(super) fn causes(kind: &str, object: &Value, old: &Value, found: &mut Vec<Ca
         "Service" => service(object, old, found),
         "Pod" => pod(object, old, found),
         "Secret" => {
-            keep(object, old, &["type"], found);
+            // A stored one has a type, unless it was put there as it stands in somebody's file.
+            if old.get("type").is_some() {
+                keep(object, old, &["type"], found);
+            }
             frozen(object, old, found);
         }
         "ConfigMap" => frozen(object, old, found),
