@@ -1,5 +1,5 @@
 //! Encrypted policies, and the host in memory.
-#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses some of it")]
 
 #[path = "../../../scone-api/tests/support/policy_host.rs"]
 pub(crate) mod policy_host;

@@ -1,6 +1,7 @@
 //! Policies, signed with keys that are made for tests, and the host in memory.
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     reason = "each test file uses some of it; helpers of tests may do what tests may"
 )]
