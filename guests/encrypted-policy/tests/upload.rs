@@ -1,5 +1,4 @@
 //! How an encrypted policy gets to CAS: what differs from a signed one. The rest is tested there, on the same code.
-#![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 

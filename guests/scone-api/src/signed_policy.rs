@@ -39,7 +39,7 @@ pub struct SignedPolicySpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicySignature {
-    /// Public key of the signer: Base58Check as the CLI prints it, or a `SubjectPublicKeyInfo` in PEM or base64.
+    /// Public key of the signer: `Base58Check` as the CLI prints it, or a `SubjectPublicKeyInfo` in PEM or base64.
     #[schemars(length(min = 1))]
     pub signer: String,
     /// Signature in hexadecimal digits.

@@ -16,8 +16,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{ResourceExt, core::object::HasStatus};
 use operator_guest::{
-    Action, Child, Desired, Event, Failure, HttpRequest, HttpRule, ManifestBuilder, NamespaceRule, Parent, Query,
-    Snapshot, Strategy,
+    Action, Desired, Event, Failure, HttpRequest, HttpRule, ManifestBuilder, NamespaceRule, Parent, Query, Snapshot,
 };
 use sha2::{Digest, Sha256};
 
@@ -26,7 +25,7 @@ pub use self::{
     belief::{FIRST_USE, TRUST},
 };
 use self::{
-    belief::{Found, Server},
+    belief::{Found, Server, kept},
     conditions::conditions,
     decide::{Evidence, Namespace, Verdict, decide},
     reply::{reply, seen},
@@ -100,7 +99,13 @@ where
     let found = belief::find(snapshot, &place)?;
     if let Some(problem) = upload.invalid.as_ref().or(found.problem()) {
         let verdict = Verdict::new(PolicyState::Invalid, problem.clone());
-        return Ok(say(Desired::new().children(found.pin().map(kept)), &place, upload, &verdict, None));
+        return Ok(say(
+            Desired::new().children(found.pin().map(|hex| kept(&place, hex))),
+            &place,
+            upload,
+            &verdict,
+            None,
+        ));
     }
     match found {
         Found::Server(server) => Ok(ask(snapshot, &place, upload, &server)),
@@ -109,7 +114,7 @@ where
                 Some(failed) => Verdict::new(failed.state, failed.problem).pause(60),
                 None => Verdict::asking(upload.address),
             };
-            let desired = Desired::new().query(query).children(pin.as_ref().map(kept));
+            let desired = Desired::new().query(*query).children(pin.map(|hex| kept(&place, &hex)));
             Ok(say(desired, &place, upload, &verdict, None))
         }
         // It is a problem, told above.
@@ -136,16 +141,11 @@ fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place, upload: &Upload<'_>, se
     let registered = verdict.status(place, upload).registered_upload;
     let wants_namespace = registered.is_none() && needs_namespace(upload);
     let desired = Desired::new()
-        .children(server.pin.as_ref().map(kept))
+        .children(server.pin.as_deref().map(|hex| kept(place, hex)))
         .query(question(upload, server, registered.as_deref()))
         .queries(wants_namespace.then(|| namespace_question(upload, server)).flatten());
     let desired = if verdict.send { desired.action(action) } else { desired };
     say(desired, place, upload, &verdict, Some(told))
-}
-
-/// The pin belongs to whoever may delete it: it is made once and not touched again.
-fn kept(pin: &ConfigMap) -> Child {
-    Child::of(pin).strategy(Strategy::CreateOnce)
 }
 
 /// How a session looks to CAS. The answer to an old question must not be taken for one to a new one, so the id tells what is

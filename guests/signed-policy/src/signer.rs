@@ -1,4 +1,4 @@
-//! Public keys of signers, in the forms that are published: Base58Check, or a `SubjectPublicKeyInfo` in PEM or base64.
+//! Public keys of signers, in the forms that are published: `Base58Check`, or a `SubjectPublicKeyInfo` in PEM or base64.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ const P384_INFO: [u8; 23] = [
     0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
     0x22, 0x03, 0x62, 0x00,
 ];
-/// A P-384 key in Base58Check has some 140 characters; decoding costs the square of the length.
+/// A P-384 key in `Base58Check` has some 140 characters; decoding costs the square of the length.
 const LONGEST: usize = 256;
 
 /// Reads a key. The error says what to do about it.
@@ -67,7 +67,7 @@ fn checksum(payload: &[u8]) -> [u8; 4] {
     Sha256::digest(Sha256::digest(payload)).first_chunk().copied().unwrap_or_default()
 }
 
-/// Base58 with the alphabet of Bitcoin, the only one that Base58Check has.
+/// Base58 with the alphabet of Bitcoin, the only one that `Base58Check` has.
 fn base58(text: &str) -> Option<Vec<u8>> {
     const ALPHABET: &str = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
     // The number, its least byte first.
@@ -92,7 +92,7 @@ fn base58(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// The other direction, for tests: what Base58Check makes of a key.
+    /// The other direction, for tests: what `Base58Check` makes of a key.
     fn encode(payload: &[u8]) -> String {
         const ALPHABET: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
         let mut number = [payload, &checksum(payload)].concat();

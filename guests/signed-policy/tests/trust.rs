@@ -1,5 +1,4 @@
 //! Whom a policy is told to believe, and what keeps it from being sent at all.
-#![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 

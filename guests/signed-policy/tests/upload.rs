@@ -1,5 +1,4 @@
 //! How a policy gets to CAS: one rule each, over as many calls as it takes.
-#![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! Names of sessions, as published: parts of unreserved characters between slashes.
+//! Names of sessions, as published: parts of unreserved characters between slashes. Read here anew and not with the code under
+//! test, so that a mistake there is not shared.
 
 /// The longest name that CAS takes, from 5.9.
 const LONGEST: usize = 512;

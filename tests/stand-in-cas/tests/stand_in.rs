@@ -1,5 +1,5 @@
 //! What a client meets: requests over TLS, as anybody sends them.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
 
 use std::sync::Arc;
 

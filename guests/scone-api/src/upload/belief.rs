@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ObjectMeta;
-use operator_guest::{Cause, Failure, HttpRequest, Parent, Query, SecretKey, Snapshot, Trust};
+use operator_guest::{Cause, Child, Failure, HttpRequest, Parent, Query, SecretKey, Snapshot, Strategy, Trust};
 use serde::Deserialize;
 
 use super::{Place, VERSION, address, fingerprint, reply, reply::Failed};
@@ -72,8 +72,8 @@ pub(super) struct Server {
     pub(super) trust: Trust,
     /// The reason of `CASTrusted` while it answers.
     pub(super) how: &'static str,
-    /// What keeps the certificate that was met first.
-    pub(super) pin: Option<ConfigMap>,
+    /// The certificate that was met first and is kept.
+    pub(super) pin: Option<String>,
 }
 
 impl Server {
@@ -93,24 +93,23 @@ pub(super) enum Found {
     Server(Server),
     /// The server has not been met yet.
     Looking {
-        query: Query,
-        pin: Option<ConfigMap>,
+        query: Box<Query>,
+        pin: Option<String>,
         failed: Option<Failed>,
     },
     /// Nobody can be asked like this.
     Unusable {
         problem: Problem,
-        pin: Option<ConfigMap>,
+        pin: Option<String>,
     },
 }
 
 impl Found {
-    /// What keeps the certificate that was met first. It stays whatever else is wrong: otherwise a mistake would make room for
-    /// another certificate.
-    pub(super) fn pin(&self) -> Option<&ConfigMap> {
+    /// The certificate that was met first. It is kept whatever else is wrong: otherwise a mistake would make room for another.
+    pub(super) fn pin(&self) -> Option<&str> {
         match self {
-            Self::Server(server) => server.pin.as_ref(),
-            Self::Looking { pin, .. } | Self::Unusable { pin, .. } => pin.as_ref(),
+            Self::Server(server) => server.pin.as_deref(),
+            Self::Looking { pin, .. } | Self::Unusable { pin, .. } => pin.as_deref(),
         }
     }
 
@@ -129,7 +128,7 @@ pub(super) fn find<P: Parent>(snapshot: &Snapshot<P>, place: &Place) -> Result<F
     Ok(match belief(&place.annotations) {
         Err(cause) => {
             let problem = Problem::new("AnnotationInvalid", format!("{} {}", cause.field, cause.message));
-            Found::Unusable { problem, pin: there(snapshot, place)?.map(|hex| pin(place, &hex)) }
+            Found::Unusable { problem, pin: there(snapshot, place)? }
         }
         Ok(Belief::System) => server(Trust::System, "PublicRoot"),
         Ok(Belief::Secret(key)) => server(Trust::Ca(key), "SecretCertificate"),
@@ -158,26 +157,26 @@ fn there<P: Parent>(snapshot: &Snapshot<P>, place: &Place) -> Result<Option<Stri
 
 fn first_use<P: Parent>(snapshot: &Snapshot<P>, place: &Place) -> Result<Found, Failure> {
     if let Some(hex) = there(snapshot, place)? {
-        let kept = Some(pin(place, &hex));
         if is_pin(&hex) {
-            return Ok(Found::Server(Server { trust: Trust::Pinned(hex), how: "FirstUse", pin: kept }));
+            return Ok(Found::Server(Server { trust: Trust::Pinned(hex.clone()), how: "FirstUse", pin: Some(hex) }));
         }
         let name = pin_name(&place.resource, &place.name);
         let message = format!(
             "ConfigMap {name} holds no SHA-256 under {PIN}; delete it, and the certificate that CAS shows then is kept"
         );
-        return Ok(Found::Unusable { problem: Problem::new("AnnotationInvalid", message), pin: kept });
+        return Ok(Found::Unusable { problem: Problem::new("AnnotationInvalid", message), pin: Some(hex) });
     }
     let url = address::url(&place.cas, VERSION);
     let server = Server { trust: Trust::System, how: "PublicRoot", pin: None };
     let query = HttpRequest::get(&url).ask(&format!("first-use-{}", server.mark(&url))).every(super::UNSETTLED);
-    let met = reply::certificate(snapshot, &query.id).map(|hex| pin(place, &hex));
+    let met = reply::certificate(snapshot, &query.id);
     let failed = if met.is_some() { None } else { reply::not_met(snapshot, &query.id, place, &server) };
-    Ok(Found::Looking { query, pin: met, failed })
+    Ok(Found::Looking { query: Box::new(query), pin: met, failed })
 }
 
-fn pin(place: &Place, hex: &str) -> ConfigMap {
-    ConfigMap {
+/// What keeps the certificate that was met first. It belongs to whoever may delete it: it is made once and not touched again.
+pub(super) fn kept(place: &Place, hex: &str) -> Child {
+    let pin = ConfigMap {
         metadata: ObjectMeta {
             name: Some(pin_name(&place.resource, &place.name)),
             namespace: Some(place.namespace.clone()),
@@ -185,7 +184,8 @@ fn pin(place: &Place, hex: &str) -> ConfigMap {
         },
         data: Some([(PIN.to_owned(), hex.to_owned()), ("casAddress".to_owned(), place.cas.clone())].into()),
         ..ConfigMap::default()
-    }
+    };
+    Child::of(&pin).strategy(Strategy::CreateOnce)
 }
 
 /// The server showed this certificate, and it is not the one to believe.

@@ -170,28 +170,25 @@ fn known(reason: &str) -> &'static str {
 pub(super) fn decide(evidence: &Evidence<'_>) -> Verdict {
     let Evidence { upload, before, seen, sent, mine, .. } = evidence;
     let recorded = before.registered_upload.as_deref() == Some(*mine);
-    match (sent, seen) {
-        (Reply::Http(response), _) if refusal(response, upload).is_none() => {
-            return registered(evidence, taken(response));
-        }
+    let failed = match sent {
+        Reply::NotYet => None,
+        Reply::Failed(failed) => Some(failed.clone()),
+        Reply::Http(response) => match refusal(response, upload) {
+            None => return registered(evidence, taken(response)),
+            refused => refused,
+        },
+    };
+    match (failed, seen) {
         // Whatever was said to a second try: CAS holds it to the letter.
-        (_, Seen::Holds { same: true, told }) => return registered(evidence, told.clone()),
-        (Reply::Http(response), _) => {
-            if let Some(failed) = refusal(response, upload) {
-                return not_taken(evidence, failed);
-            }
-        }
-        (Reply::Failed(failed), _) => return not_taken(evidence, failed.clone()),
-        (Reply::NotYet, _) => {}
-    }
-    match seen {
-        Seen::Failed(failed) => Verdict::new(failed.state, failed.problem.clone()).pause(SOON),
-        Seen::NotYet if evidence.same || recorded => repeat(evidence),
-        Seen::NotYet => Verdict::asking(upload.address),
-        Seen::Alive | Seen::Hidden if recorded => registered(evidence, Told::default()),
-        Seen::Alive | Seen::Hidden => send(evidence),
-        Seen::Absent => absent(evidence, recorded),
-        Seen::Holds { told, .. } => holds(evidence, told, recorded),
+        (_, Seen::Holds { same: true, told }) => registered(evidence, told.clone()),
+        (Some(failed), _) => not_taken(evidence, failed),
+        (None, Seen::Failed(failed)) => Verdict::new(failed.state, failed.problem.clone()).pause(SOON),
+        (None, Seen::NotYet) if evidence.same || recorded => repeat(evidence),
+        (None, Seen::NotYet) => Verdict::asking(upload.address),
+        (None, Seen::Alive | Seen::Hidden) if recorded => registered(evidence, Told::default()),
+        (None, Seen::Alive | Seen::Hidden) => send(evidence),
+        (None, Seen::Absent) => absent(evidence, recorded),
+        (None, Seen::Holds { told, .. }) => holds(evidence, told, recorded),
     }
 }
 

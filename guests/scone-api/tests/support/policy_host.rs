@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::struct_excessive_bools,
     reason = "each test file uses some of it; helpers of tests may do what tests may"
 )]
 
@@ -319,14 +320,14 @@ impl<M: Module> Host<M> {
     fn listen(&mut self, desired: &wire::Desired) {
         let status: Value = serde_json::from_slice(desired.status.as_deref().unwrap()).unwrap();
         for condition in &desired.conditions {
-            let status_ = status_text(condition.status);
+            let holds = status_text(condition.status);
             self.said += &format!("{} {} {}\n", condition.type_, condition.reason, condition.message);
             if condition.type_ == "Ready" {
                 let state = status["state"].as_str().unwrap().to_owned();
-                assert_eq!(status_ == "True", state == "REGISTERED", "ready is what is registered");
+                assert_eq!(holds == "True", state == "REGISTERED", "ready is what is registered");
                 self.verdicts.insert((state, condition.reason.clone()));
             } else {
-                self.conditions.insert((condition.type_.clone(), status_.to_owned(), condition.reason.clone()));
+                self.conditions.insert((condition.type_.clone(), holds.to_owned(), condition.reason.clone()));
             }
         }
         for event in &desired.events {

@@ -157,7 +157,7 @@ pub(crate) fn verified(signatures: serde_json::Value) -> Host {
     })
 }
 
-/// In Base58Check, and of no kind that its length tells.
+/// In `Base58Check`, and of no kind that its length tells.
 pub(crate) fn unknown_signer() -> Host {
     verified(json!([{"signer": "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "signature": "00".repeat(64)}]))
 }
