@@ -220,7 +220,9 @@ impl Copies {
     /// Everything as it is.
     pub(crate) fn kept(there: &[There<'_>]) -> Self {
         let mut copies = Self::default();
-        there.iter().for_each(|secret| copies.keep(secret));
+        for secret in there {
+            copies.keep(secret);
+        }
         copies
     }
 

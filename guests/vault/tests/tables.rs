@@ -52,12 +52,12 @@ fn every_condition_takes_several_values() {
 
 #[test]
 fn every_state_and_alert_is_reached() {
-    let (mut states, mut alerts) = (BTreeSet::new(), BTreeSet::new());
+    let (mut seen, mut alerts) = (BTreeSet::new(), BTreeSet::new());
     for (_, yaml) in situations() {
         let status = status(&answer(&yaml));
-        states.insert(status["state"].as_str().unwrap().to_owned());
+        seen.insert(status["state"].as_str().unwrap().to_owned());
         alerts.extend(status["sgxReplicaAlert"].as_i64());
     }
-    assert_eq!(states.into_iter().collect::<Vec<_>>(), ["HEALTHY", "PENDING", "UNHEALTHY"]);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["HEALTHY", "PENDING", "UNHEALTHY"]);
     assert_eq!(alerts.into_iter().collect::<Vec<_>>(), [-1, 0, 1]);
 }
