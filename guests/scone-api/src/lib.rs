@@ -5,6 +5,7 @@
 
 pub mod auto_update;
 pub mod encrypted_policy;
+pub mod imagepullsecret;
 pub mod las;
 pub mod missing;
 #[expect(missing_docs, reason = "fields of the Kubernetes API, under its names")]
@@ -27,10 +28,11 @@ mod state;
 pub mod syntax;
 pub mod template;
 pub mod upload;
+pub mod vault;
 
 #[cfg(not(target_arch = "wasm32"))]
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrBool, ValidationRule,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 #[cfg(not(target_arch = "wasm32"))]
 use kube::CustomResourceExt;
@@ -45,10 +47,14 @@ pub const ENCLAVE: &str = "sgx.intel.com/enclave";
 /// The node label that says that a node offers SGX.
 pub const SGX_CAPABLE: &str = "sgx.intel.com/capable";
 
+/// The CRD of `ImagePullSecret` as JSON.
+pub const IMAGEPULLSECRET_CRD: &str = include_str!("../crds/imagepullsecret.json");
 /// The CRD of LAS as JSON.
 pub const LAS_CRD: &str = include_str!("../crds/las.json");
 /// The CRD of `SGXPlugin` as JSON.
 pub const SGXPLUGIN_CRD: &str = include_str!("../crds/sgxplugin.json");
+/// The CRD of Vault as JSON.
+pub const VAULT_CRD: &str = include_str!("../crds/vault.json");
 
 /// The CRD of `SignedPolicy` as JSON.
 pub const SIGNED_POLICY_CRD: &str = include_str!("../crds/signedpolicy.json");
@@ -57,26 +63,26 @@ pub const ENCRYPTED_POLICY_CRD: &str = include_str!("../crds/encryptedpolicy.jso
 
 /// The CRDs of all SCONE kinds, by the name of their file under `deploy/crds`, made from the types.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn crds() -> [(&'static str, CustomResourceDefinition); 4] {
-    [
-        ("base.scone.cloud_las.yaml", workload(las::LAS::crd())),
-        ("base.scone.cloud_sgxplugins.yaml", workload(sgxplugin::SGXPlugin::crd())),
-        ("cas.scone.cloud_encryptedpolicies.yaml", published(encrypted_policy::EncryptedPolicy::crd())),
-        ("cas.scone.cloud_signedpolicies.yaml", published(signed_policy::SignedPolicy::crd())),
+pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
+    vec![
+        ("base.scone.cloud_las.yaml", published(las::LAS::crd(), LABEL)),
+        ("base.scone.cloud_sgxplugins.yaml", published(sgxplugin::SGXPlugin::crd(), LABEL)),
+        ("cas.scone.cloud_encryptedpolicies.yaml", open_status(encrypted_policy::EncryptedPolicy::crd())),
+        ("cas.scone.cloud_signedpolicies.yaml", open_status(signed_policy::SignedPolicy::crd())),
+        ("images.banzaicloud.io_imagepullsecrets.yaml", open_status(imagepullsecret::ImagePullSecret::crd())),
+        ("services.scone.cloud_vaults.yaml", named(open_status(vault::Vault::crd()), vault::NAME_RULE)),
     ]
 }
 
-/// The schemas of all versions.
+/// What names of most kinds must keep to.
 #[cfg(not(target_arch = "wasm32"))]
-fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
-    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
-    schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut())
-}
+const LABEL: (&str, &str) =
+    ("self.metadata.name.size() <= 63", "must have at most 63 characters: it becomes a label of the pods");
 
-/// What the derived schema of a kind with pods cannot say.
+/// What the derived schema cannot say, and the rule for names.
 #[cfg(not(target_arch = "wasm32"))]
-fn workload(crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    let mut crd = published(crd);
+fn published(crd: CustomResourceDefinition, name: (&str, &str)) -> CustomResourceDefinition {
+    let mut crd = named(open_status(crd), name);
     for schema in schemas(&mut crd) {
         // No published spec field is required, and so the spec itself is not.
         schema.required = None;
@@ -84,19 +90,32 @@ fn workload(crd: CustomResourceDefinition) -> CustomResourceDefinition {
         if let Some((_, spec)) = parts.find(|(name, _)| *name == "spec") {
             spec.default = Some(JSON(Value::Object(Map::new())));
         }
-        quantities(schema);
+    }
+    crd
+}
+
+/// With a rule for names.
+#[cfg(not(target_arch = "wasm32"))]
+fn named(mut crd: CustomResourceDefinition, (rule, message): (&str, &str)) -> CustomResourceDefinition {
+    for schema in schemas(&mut crd) {
         schema.x_kubernetes_validations = Some(vec![ValidationRule {
-            rule: "self.metadata.name.size() <= 63".to_owned(),
-            message: Some("must have at most 63 characters: it becomes a label of the pods".to_owned()),
+            rule: rule.to_owned(),
+            message: Some(message.to_owned()),
             ..ValidationRule::default()
         }]);
     }
     crd
 }
 
-/// What the derived schema of any kind cannot say.
 #[cfg(not(target_arch = "wasm32"))]
-fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+    schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut())
+}
+
+/// A status that a host may write too, and quantities as they are published.
+#[cfg(not(target_arch = "wasm32"))]
+fn open_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for schema in schemas(&mut crd) {
         // The published CRDs require fields in the status. A host whose module fails before its first answer knows none of
         // them and could not even write the condition that says so; modules write them all the same.
@@ -104,6 +123,7 @@ fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         if let Some((_, status)) = parts.find(|(name, _)| *name == "status") {
             status.required = None;
         }
+        quantities(schema);
     }
     crd
 }
@@ -118,6 +138,9 @@ fn quantities(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         quantities(values);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        quantities(items);
     }
     for (_, field) in schema.properties.iter_mut().flatten() {
         quantities(field);

@@ -41,6 +41,8 @@ pub struct Owned {
     /// What messages call it.
     what: &'static str,
     standing: Standing,
+    /// Whether its controller makes pods of it.
+    runs: bool,
     /// Whether it works; none while nobody can tell.
     works: Option<bool>,
     /// Says that in words.
@@ -52,7 +54,33 @@ impl Owned {
     pub fn passive(prefix: String, what: &'static str, standing: Standing, message: &str) -> Self {
         let works = (standing == Standing::Wanted).then_some(true);
         let message = if works.is_some() { message } else { "it is not as wanted yet" };
-        Self { prefix, what, standing, works, message: message.to_owned() }
+        Self { prefix, what, standing, runs: false, works, message: message.to_owned() }
+    }
+
+    /// An object that works when its pods do: what is known of that, and the same in words.
+    pub fn running(
+        prefix: String,
+        what: &'static str,
+        standing: Standing,
+        works: Option<bool>,
+        message: String,
+    ) -> Self {
+        Self { prefix, what, standing, runs: true, works, message }
+    }
+
+    /// What its conditions start with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether it works; none while nobody can tell.
+    pub fn works(&self) -> Option<bool> {
+        self.works
+    }
+
+    /// How it stands to what is wanted.
+    pub fn standing(&self) -> Standing {
+        self.standing
     }
 
     /// The `DaemonSet` of the pods. `wanted` is none while nobody knows what it should be.
@@ -68,7 +96,7 @@ impl Owned {
             }
         };
         let standing = Standing::of(set.map(|set| &set.metadata), difference);
-        Self { prefix: format!("daemonset.{name}"), what: "DaemonSet", standing, works, message }
+        Self::running(format!("daemonset.{name}"), "DaemonSet", standing, works, message)
     }
 
     /// What the resource has to wait for, if for anything: whatever else is known is about another object than the wanted one.
@@ -100,8 +128,8 @@ impl Owned {
             Standing::Leaving => format!("the {what} is being deleted, and is made again when it is gone"),
             Standing::Different(field) => format!("the {what} does not have the {field} of the spec yet"),
             // One text for both, since one follows the other and each new text is a write.
-            Standing::Absent | Standing::Wanted if self.what == "DaemonSet" && self.works.is_none() => {
-                "the DaemonSet is not there yet, or its latest change has not been seen".to_owned()
+            Standing::Absent | Standing::Wanted if self.runs && self.works.is_none() => {
+                format!("the {what} is not there yet, or its latest change has not been seen")
             }
             Standing::Absent => format!("the {what} is not there yet"),
             Standing::Wanted => return None,
@@ -152,14 +180,15 @@ impl Owned {
 type Make = fn(&str, &str, String) -> Condition;
 
 /// The conditions of all owned objects, and those of each.
-pub fn conditions(objects: &[Owned], state: State) -> Vec<Condition> {
-    let there = |object: &Owned| object.standing != Standing::Absent;
+pub fn conditions<'a>(objects: impl IntoIterator<Item = &'a Owned>, state: State) -> Vec<Condition> {
+    let objects: Vec<_> = objects.into_iter().collect();
+    let there = |object: &&Owned| object.standing != Standing::Absent;
     let (some, all) = (objects.iter().any(there), objects.iter().all(there));
     let mut conditions = vec![
         presence("AtLeastOneOwnedObjectPresent", some, if some { "there is one" } else { "none exists yet" }),
         presence("AllOwnedObjectsPresent", all, if all { "all of them exist" } else { "not all of them exist yet" }),
     ];
-    conditions.extend(objects.iter().flat_map(|object| object.conditions(state)));
+    conditions.extend(objects.into_iter().flat_map(|object| object.conditions(state)));
     conditions
 }
 

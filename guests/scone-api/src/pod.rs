@@ -1,4 +1,4 @@
-//! What the module reads of pods.
+//! What modules read of pods.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::{
     observe::{Meta, or_default, unix_seconds},
 };
 
-/// A pod of the `DaemonSet`.
+/// A pod.
 #[derive(Deserialize)]
 pub struct ObservedPod {
     pub metadata: Meta,
@@ -76,10 +76,13 @@ struct MatchField {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PodStatus {
+    phase: String,
     #[serde(deserialize_with = "or_default")]
     conditions: Vec<PodCondition>,
     #[serde(deserialize_with = "or_default")]
     container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "or_default")]
+    init_container_statuses: Vec<ContainerStatus>,
 }
 
 #[derive(Default, Deserialize)]
@@ -182,9 +185,24 @@ impl ObservedPod {
         self.status.container_statuses.iter().find(|container| container.name == name)
     }
 
+    /// The containers that run before the others.
+    pub fn init_containers(&self) -> &[ContainerStatus] {
+        &self.status.init_container_statuses
+    }
+
     /// Whether all of it works; false too when its node has fallen silent, which its containers cannot tell.
     pub fn is_ready(&self) -> bool {
         self.status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    }
+
+    /// Whether it has not started: without a node, or its node has not got to it.
+    pub fn is_pending(&self) -> bool {
+        self.status.phase == "Pending"
+    }
+
+    /// Whether it has a container of this name.
+    pub fn has_container(&self, name: &str) -> bool {
+        self.spec.containers.iter().any(|container| container.name == name)
     }
 
     /// Since when a container runs, in Unix seconds.

@@ -29,24 +29,42 @@ pub fn node_not_ready(node: &str, what: &str) -> Problem {
     Problem::new("NodeNotReady", message)
 }
 
-/// The scheduler finds no place.
+/// The scheduler finds no place on the node that a pod is for.
 pub fn unschedulable(node: &str, pod: &str, message: &str) -> Problem {
-    let fix = if message.contains(ENCLAVE) {
+    let fix = room(message);
+    Problem::new("Unschedulable", format!("node {node}: pod {pod} cannot be scheduled ({message}); {fix}"))
+}
+
+/// The scheduler finds no node for a pod.
+pub fn unplaced(pod: &str, message: &str) -> Problem {
+    let fix = room(message);
+    Problem::new("Unschedulable", format!("pod {pod} cannot be scheduled ({message}); {fix}"))
+}
+
+fn room(message: &str) -> &'static str {
+    if message.contains(ENCLAVE) {
         "the node has no free SGX device: raise spec.capacitySGXPods of the SGXPlugin, or end other enclaves there"
     } else if message.contains("ports") {
         "another pod holds the host port: choose another spec.hostPort, or remove that pod"
     } else if message.contains("taint") {
         "add the node's taint to spec.tolerations, or exclude the node in spec.nodeSelector"
+    } else if message.contains("PersistentVolumeClaim") {
+        "its claim has no volume: see kubectl get pvc, and give the cluster a default StorageClass"
     } else {
         "make room on the node, or exclude it in spec.nodeSelector"
-    };
-    Problem::new("Unschedulable", format!("node {node}: pod {pod} cannot be scheduled ({message}); {fix}"))
+    }
 }
 
 /// What a container's state tells, if it is a problem. Texts stay the same while the problem does, so that a container that
 /// goes through its states again and again causes no writes. `main` names the container whose crashes count even while it runs
 /// for a moment between two of them.
 pub fn of_container(node: &str, pod: &str, container: &ContainerStatus, main: &str) -> Option<Problem> {
+    of_role(node, pod, container, container.name == main, main)
+}
+
+/// The same for a container that the spec calls otherwise: `role` decides which fields messages name, `counts` whether it may not
+/// crash at all.
+pub fn of_role(node: &str, pod: &str, container: &ContainerStatus, counts: bool, role: &str) -> Option<Problem> {
     let name = &container.name;
     let place = format!("node {node}: container {name} of pod {pod}");
     let (why, said) = match &container.state.waiting {
@@ -62,10 +80,10 @@ pub fn of_container(node: &str, pod: &str, container: &ContainerStatus, main: &s
         | "ImageInspectError" => (
             "ImagePullFailed",
             format!(
-                "{place} cannot pull its image ({}); check spec.image and spec.imagePullSecrets, and renew the pull secret \
-                 with: operator_controller --update",
+                "{place} cannot pull its image ({}); check {}, and renew the pull secret with: operator_controller --update",
                 // The message of the back-off ends with the one of the failure itself.
-                said.rsplit("ErrImagePull: ").next().filter(|said| !said.is_empty()).unwrap_or(why)
+                said.rsplit("ErrImagePull: ").next().filter(|said| !said.is_empty()).unwrap_or(why),
+                image_fields(role)
             ),
         ),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => (
@@ -73,19 +91,16 @@ pub fn of_container(node: &str, pod: &str, container: &ContainerStatus, main: &s
             format!(
                 "{place} cannot start ({}); check {}",
                 if said.is_empty() { why } else { said },
-                start_fields(main)
+                start_fields(role)
             ),
         ),
-        _ if why == "CrashLoopBackOff" || keeps_crashing(container, main) => {
+        _ if why == "CrashLoopBackOff" || (counts && keeps_crashing(container)) => {
             let ended = container.last_state.terminated.as_ref();
             let how =
                 ended.map_or_else(String::new, |t| format!(", last with exit code {} ({})", t.exit_code, t.reason));
             (
                 "ContainerCrashes",
-                format!(
-                    "{place} keeps crashing{how}; see: kubectl logs --previous {pod} -c {name}, and make sure that \
-                     /dev/sgx_enclave has mode 0666 on the host"
-                ),
+                format!("{place} keeps crashing{how}; see: kubectl logs --previous {pod} -c {name}{}", crash_fix(role)),
             )
         }
         _ => return None,
@@ -93,20 +108,38 @@ pub fn of_container(node: &str, pod: &str, container: &ContainerStatus, main: &s
     Some(Problem::new(reason, message))
 }
 
+/// The fields that decide which image is pulled and how.
+fn image_fields(role: &str) -> &'static str {
+    match role {
+        "vault" => "spec.server.image and spec.global.imagePullSecrets",
+        "extraInitContainers" => "spec.server.extraInitContainers and spec.global.imagePullSecrets",
+        "sidecar-injector" => "the setting injectorImage of module vault and spec.global.imagePullSecrets",
+        _ => "spec.image and spec.imagePullSecrets",
+    }
+}
+
+/// What else may help who crashes: all but the injector are enclaves.
+fn crash_fix(role: &str) -> &'static str {
+    match role {
+        "sidecar-injector" => "",
+        _ => ", and make sure that /dev/sgx_enclave has mode 0666 on the host",
+    }
+}
+
 /// The fields that decide whether a container may start; they differ by kind, which its main container tells.
-fn start_fields(main: &str) -> &'static str {
-    match main {
+fn start_fields(role: &str) -> &'static str {
+    match role {
+        "vault" | "extraInitContainers" | "sidecar-injector" => {
+            "spec.server, the Secrets and ConfigMaps that it names, and the pod security level of the namespace"
+        }
         "las" => "spec.podSecurityContext, spec.containerSecurityContextLAS and spec.containerSecurityContextProbe",
         _ => "spec.resources, and that the pod security level of the namespace is privileged",
     }
 }
 
-/// Between two crashes the container runs for a moment; that is no recovery. The probe container is unready by its own right.
-fn keeps_crashing(container: &ContainerStatus, main: &str) -> bool {
-    container.name == main
-        && !container.ready
-        && container.restart_count >= 3
-        && container.last_state.terminated.is_some()
+/// Between two crashes the container runs for a moment; that is no recovery.
+fn keeps_crashing(container: &ContainerStatus) -> bool {
+    !container.ready && container.restart_count >= 3 && container.last_state.terminated.is_some()
 }
 
 /// It had its time.

@@ -1,4 +1,4 @@
-//! Of the pod template of a `DaemonSet` as it stands, the fields that tell whether it is the one that is wanted.
+//! Of the pod template of a workload as it stands, the fields that tell whether it is the one that is wanted.
 //!
 //! Only such fields as the API server leaves as they are written, and quantities, which mean the same afterwards.
 
@@ -125,6 +125,13 @@ impl Resources {
         };
         hold(&self.limits, &there.limits) && hold(&self.requests, &there.requests)
     }
+}
+
+/// The first of these fields, as JSON pointers, in which an object contradicts the wanted one. What others have added is no
+/// contradiction.
+pub fn contradiction(wanted: &Value, there: &Value, fields: &[(&'static str, &str)]) -> Option<&'static str> {
+    let at = |object: &Value, pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
+    fields.iter().find(|(_, pointer)| !holds(&at(wanted, pointer), &at(there, pointer))).map(|(name, _)| *name)
 }
 
 /// Whether everything that is wanted is there.

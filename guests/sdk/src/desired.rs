@@ -188,10 +188,12 @@ impl Child {
     /// object's own; give it a name, and a namespace unless its kind has none.
     pub fn of<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Self {
         let identity = ObjectRef::of(object);
-        let (document, unwritable) = match serde_json::to_vec(object) {
+        let (mut document, unwritable) = match serde_json::to_vec(object) {
             Ok(document) => (document, None),
             Err(error) => (Vec::new(), Some(format!("{identity}: {error}"))),
         };
+        // In WebAssembly it is the latest block, so what is too much of it is free again: half of an answer with large children.
+        document.shrink_to_fit();
         let wire = wire::Child {
             identity,
             document,
