@@ -32,7 +32,14 @@ pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
         "encrypted-policy",
         include_str!("../../../guests/encrypted-policy/tests/bench-4k.yaml"),
         report,
-    )
+    )?;
+    one::<pull_secret::PullSecretModule>(
+        &engine,
+        "pull-secret",
+        include_str!("../../../guests/pull-secret/tests/bench-30.yaml"),
+        report,
+    )?;
+    one::<vault::VaultModule>(&engine, "vault", include_str!("../../../guests/vault/tests/bench-4k.yaml"), report)
 }
 
 /// One module: a reconcile, and what the sandbox adds to a validation.

@@ -42,7 +42,10 @@ fn the_deployment_has_labels_ports_environment_and_probes_of_the_published_one()
         json!({"httpGet": get("/healthz"), "initialDelaySeconds": 15, "periodSeconds": 20})
     );
     let startup = json!({"httpGet": get("/readyz"), "periodSeconds": 1, "failureThreshold": 600});
-    assert_eq!(container["startupProbe"], startup, "not published: the first look comes as soon as there is something to see");
+    assert_eq!(
+        container["startupProbe"], startup,
+        "not published: the first look comes as soon as there is something to see"
+    );
     assert_eq!(
         container["readinessProbe"],
         json!({"httpGet": get("/readyz"), "initialDelaySeconds": 5, "periodSeconds": 10})
