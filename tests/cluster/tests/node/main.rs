@@ -157,7 +157,7 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
 
     assert_eq!(webhooks(&site).await, Vec::<Value>::new());
     let crds = site.items(CRDS).await;
-    assert_eq!(crds.len(), 4, "CRDs stay, and with them what users made");
+    assert_eq!(crds.len(), 6, "CRDs stay, and with them what users made");
     assert!(crds.iter().all(|crd| crd["spec"]["conversion"]["strategy"] == "None"), "{crds:#?}");
     assert!(site.get(&format!("{LAS}/las")).await.is_some());
     for kind in ["clusterroles", "clusterrolebindings"] {
