@@ -13,8 +13,8 @@ pub(crate) struct Policy {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) predecessor: Option<String>,
-    #[serde(default)]
-    access_policy: BTreeMap<String, Vec<Value>>,
+    #[serde(default, rename = "access_policy")]
+    rights: BTreeMap<String, Vec<Value>>,
     #[serde(default)]
     secrets: Vec<Secret>,
 }
@@ -35,7 +35,7 @@ impl Policy {
 
     /// Whether everybody has this right. Without an access policy only the creator has any.
     pub(crate) fn allows_any(&self, right: &str) -> bool {
-        self.access_policy.get(right).into_iter().flatten().any(|who| who == "ANY")
+        self.rights.get(right).into_iter().flatten().any(|who| who == "ANY")
     }
 
     /// The secrets that everybody may read.

@@ -1,6 +1,6 @@
 //! What is answered to which request.
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::{
     Method, Request, Response,
     body::{Bytes, Incoming},
@@ -28,7 +28,7 @@ pub(crate) async fn answer(shared: &Shared, who: &Who, request: Request<Incoming
     let path = parts.uri.path().to_owned();
     let query = parts.uri.query().unwrap_or_default().to_owned();
     // A body that does not arrive is an empty one.
-    let body = Limited::new(body, LARGEST).collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
+    let body = Limited::new(body, LARGEST).collect().await.map(Collected::to_bytes).unwrap_or_default();
     if let Some(rest) = path.strip_prefix("/stand-in/") {
         return own(shared, &parts.method, rest, &body);
     }

@@ -221,16 +221,14 @@ fn absent(evidence: &Evidence<'_>, recorded: bool) -> Verdict {
         );
         return Verdict::new(PolicyState::Pending, Problem::new("SessionVanished", message)).record(Record::Lost);
     }
-    match &evidence.upload.predecessor {
-        None => send(evidence),
-        Some(_) => {
-            let message = format!(
-                "{cas} holds no session of this name, and the policy names a predecessor: register that version first, or take \
-                 predecessor out of the policy and sign it again"
-            );
-            Verdict::new(PolicyState::Conflict, Problem::new("PredecessorMissing", message))
-        }
+    if evidence.upload.predecessor.is_none() {
+        return send(evidence);
     }
+    let message = format!(
+        "{cas} holds no session of this name, and the policy names a predecessor: register that version first, or take \
+         predecessor out of the policy and sign it again"
+    );
+    Verdict::new(PolicyState::Conflict, Problem::new("PredecessorMissing", message))
 }
 
 /// CAS holds a session of this name, and not to the letter this one.
