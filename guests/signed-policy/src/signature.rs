@@ -31,10 +31,10 @@ pub(crate) fn message_fault(policy: &SignedPolicy) -> Option<Cause> {
 }
 
 /// What is wrong with the shape of one signature.
-pub(crate) fn faults(at: usize, signed: &PolicySignature) -> Vec<Cause> {
+pub(crate) fn faults(at: usize, given: &PolicySignature) -> Vec<Cause> {
     let field = |name: &str| format!("spec.signatures[{at}].{name}");
-    let signer = key(&signed.signer);
-    let signature = bytes(&signed.signature, signer.as_ref().unwrap_or(&Key::Other));
+    let signer = key(&given.signer);
+    let signature = bytes(&given.signature, signer.as_ref().unwrap_or(&Key::Other));
     let signer = signer.err().map(|fault| Cause::invalid(field("signer"), fault));
     signer.into_iter().chain(signature.err().map(|fault| Cause::invalid(field("signature"), fault))).collect()
 }

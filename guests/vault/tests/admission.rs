@@ -106,16 +106,15 @@ FieldValueNotSupported spec.server.dataStorage[size]: is no key of it; there is 
 
 #[test]
 fn what_the_server_is_told_is_judged() {
-    assert_snapshot!(
-                                    causes("{initialdelaySeconds: -1, path: health, postStart: [''], extraEnvironmentVars: {'a b': x, '1a': v, ok_1: z}}"),
-                                    @r"
+    let server = "{initialdelaySeconds: -1, path: health, postStart: [''], \
+                  extraEnvironmentVars: {'a b': x, '1a': v, ok_1: z}}";
+    assert_snapshot!(causes(server), @r"
 FieldValueInvalid spec.server.initialdelaySeconds: must not be negative; write seconds, such as 5
 FieldValueInvalid spec.server.path: must start with a slash, such as /v1/sys/health?standbyok=true
 FieldValueInvalid spec.server.postStart[0]: must begin with a program, such as /bin/sh; for several scripts write [/bin/sh, -c, first && second]
 FieldValueInvalid spec.server.extraEnvironmentVars[1a]: is no name of a variable; write letters, digits and _
 FieldValueInvalid spec.server.extraEnvironmentVars[a b]: is no name of a variable; write letters, digits and _
-"
-                                );
+");
 }
 
 #[test]

@@ -70,6 +70,7 @@ struct Memory {
 
 /// What one reconcile did.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts of which none excludes another")]
 pub struct Outcome {
     /// Which version of the module answered.
     pub generation: Generation,

@@ -42,8 +42,8 @@ enum Challenge {
 
 fn challenge(found: &Found) -> Option<Challenge> {
     let Ok(Finding::Http(HttpResponse { status: 401, headers, .. })) = &found.outcome else { return None };
-    let told = headers.iter().filter(|(name, _)| name == header::WWW_AUTHENTICATE.as_str());
-    told.filter_map(|(_, text)| parse(text)).next()
+    let mut told = headers.iter().filter(|(name, _)| name == header::WWW_AUTHENTICATE.as_str());
+    told.find_map(|(_, text)| parse(text))
 }
 
 fn parse(text: &str) -> Option<Challenge> {

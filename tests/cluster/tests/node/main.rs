@@ -209,7 +209,7 @@ async fn a_module_hears_what_a_command_in_a_pod_and_a_service_say_and_nothing_of
         let question = site.get(&format!("{QUESTIONS}/{name}")).await?;
         Some(question["status"][field].as_str()?.to_owned()).filter(|text| text != "pending")
     };
-    assert_eq!(soon("the command's end", || heard("good", "command")).await, "0");
+    assert_eq!(soon("the command's end", || heard("good", "command")).await.trim_end(), "0");
     let served = soon("the server's answer", || heard("good", "server")).await;
     assert!(served.starts_with("200 ") && served.contains("scone_operator_"), "{served}");
     let failed = soon("the other's end", || heard("bad", "command")).await;
