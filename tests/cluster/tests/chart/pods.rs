@@ -50,7 +50,7 @@ fn the_deployment_has_labels_ports_environment_and_probes_of_the_published_one()
         container["readinessProbe"],
         json!({"httpGet": get("/readyz"), "initialDelaySeconds": 5, "periodSeconds": 10})
     );
-    let resources = json!({"limits": {"cpu": "500m", "memory": "4Gi"}, "requests": {"cpu": "10m", "memory": "64Mi"}});
+    let resources = json!({"limits": {"cpu": "2", "memory": "4Gi"}, "requests": {"cpu": "10m", "memory": "64Mi"}});
     assert_eq!(container["resources"], resources);
 
     let variable =
