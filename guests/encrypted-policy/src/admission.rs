@@ -15,7 +15,7 @@ pub(crate) fn judge(request: &Request<EncryptedPolicy>) -> Verdict {
     let warnings = upload::warnings(&policy.spec.cas_address);
     let odd_key = (policy.spec.encryption_key.len() != 64)
         .then_some("spec.encryptionKey: the keys that CAS is known to print have 64 hexadecimal digits");
-    warnings.into_iter().chain(odd_key).fold(Verdict::invalid(causes), |verdict, warning| verdict.warn(warning))
+    warnings.into_iter().chain(odd_key).fold(Verdict::invalid(causes), Verdict::warn)
 }
 
 /// Everything that is wrong with its shape. Values stay out of the messages.

@@ -1,4 +1,5 @@
 //! `spec.autoUpdate`: a tag that is moved rolls the pods, and nothing else does.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 

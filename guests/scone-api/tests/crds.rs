@@ -1,6 +1,5 @@
 //! The CRDs under `deploy/crds` and those that modules carry are the ones of the types, and the types say what is published.
 //! To write the files again: `UPDATE=1 cargo test -p scone-api`.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 

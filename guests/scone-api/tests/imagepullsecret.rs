@@ -1,5 +1,5 @@
 //! `ImagePullSecret` says what is published.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
+#![expect(clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 

@@ -1,5 +1,4 @@
 //! Vault says what was published.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! What is refused before it is stored.
-#![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 

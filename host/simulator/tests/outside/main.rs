@@ -79,7 +79,7 @@ impl Stage {
     /// The parent was brought back.
     async fn woken(&mut self) {
         let woken = tokio::time::timeout(Duration::from_secs(20), self.woken.recv()).await;
-        assert_eq!(woken.expect("nobody woke the parent"), Some(self.parent.clone()));
+        assert_eq!(woken, Ok(Some(self.parent.clone())), "nobody woke the parent");
     }
 
     /// The first outcome of a query.

@@ -147,6 +147,6 @@ async fn what_a_parent_asked_is_forgotten_with_it() {
     let query = query(request("GET", &server.url, Trust::System));
     stage.found(&query).await;
     stage.beyond.forget(&stage.parent);
-    assert_eq!(stage.found(&query).await.outcome.is_ok(), true);
+    assert!(stage.found(&query).await.outcome.is_ok());
     assert_eq!(server.requests().len(), 2);
 }

@@ -111,6 +111,7 @@ pub(crate) const HANGS: &str = "hangs";
 
 /// An HTTP message.
 pub(crate) fn message(status: u16, headers: &[(&str, &str)], body: &str) -> String {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("HTTP/1.1 {status} Told\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
+    let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    format!("HTTP/1.1 {status} Told\r\n{}content-length: {length}\r\n\r\n{body}", headers.concat())
 }

@@ -66,7 +66,7 @@ pub(crate) struct Stage {
 /// Where the cluster comes from.
 enum Place {
     /// Made for this test, and gone with it.
-    Own(ApiRing),
+    Own(Box<ApiRing>),
     /// It was there before: its kubeconfig.
     Existing(PathBuf),
 }
@@ -87,7 +87,7 @@ impl Stage {
     pub(crate) async fn with(modules: &[&str]) -> Self {
         let ring = ApiRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
-        let stage = Self::at(Place::Own(ring), admin, "scone-system");
+        let stage = Self::at(Place::Own(Box::new(ring)), admin, "scone-system");
         stage.furnish(modules).await;
         stage
     }
@@ -103,7 +103,7 @@ impl Stage {
         }
         let ring = ApiRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
         let path = ring.kubeconfig(&Identity::admin("somebody")).unwrap();
-        let stage = Self::at(Place::Own(ring), cluster::client(&path).await.unwrap(), namespace);
+        let stage = Self::at(Place::Own(Box::new(ring)), cluster::client(&path).await.unwrap(), namespace);
         stage.furnish(modules).await;
         stage
     }
