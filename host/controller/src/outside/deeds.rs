@@ -17,6 +17,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// After the first failure; twice as long after each one that follows.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
+/// What nobody has asked for in so long is forgotten: a module may name its action otherwise for each content.
+const KEEP: Duration = Duration::from_hours(1);
 
 /// Actions of all parents, with what became of each.
 pub(super) struct Deeds {
@@ -56,6 +58,7 @@ impl Deeds {
             Some(done) => (done.found.clone(), done.failures),
             None => (Found::pending(), 0),
         };
+        of_parent.retain(|_, done| done.under_way || done.after.elapsed() < KEEP);
         let (deed, after) = (action.deed.clone(), Instant::now());
         of_parent.insert(action.id.clone(), Done { deed, found: found.clone(), under_way: true, after, failures });
         drop(done);

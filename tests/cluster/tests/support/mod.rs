@@ -95,15 +95,14 @@ impl Stage {
     /// In the cluster that `SCONE_OPERATOR_KUBECONFIG` names, or else in one of its own, known by nothing but its kubeconfig. The
     /// operator's namespace is `namespace`.
     pub(crate) async fn existing(modules: &[&str], namespace: &str) -> Self {
-        if let Some(path) = std::env::var_os(EXISTING).map(PathBuf::from) {
-            let admin = cluster::client(&path).await.unwrap();
-            let stage = Self::at(Place::Existing(path), admin, namespace);
-            stage.furnish(modules).await;
-            return stage;
-        }
-        let ring = ApiRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
-        let path = ring.kubeconfig(&Identity::admin("somebody")).unwrap();
-        let stage = Self::at(Place::Own(Box::new(ring)), cluster::client(&path).await.unwrap(), namespace);
+        let (place, path) = if let Some(path) = std::env::var_os(EXISTING).map(PathBuf::from) {
+            (Place::Existing(path.clone()), path)
+        } else {
+            let ring = ApiRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
+            let path = ring.kubeconfig(&Identity::admin("somebody")).unwrap();
+            (Place::Own(Box::new(ring)), path)
+        };
+        let stage = Self::at(place, cluster::client(&path).await.unwrap(), namespace);
         stage.furnish(modules).await;
         stage
     }
