@@ -4,6 +4,7 @@
 //! a small module otherwise.
 
 pub mod auto_update;
+pub mod cas;
 pub mod encrypted_policy;
 pub mod imagepullsecret;
 pub mod las;
@@ -47,6 +48,8 @@ pub const ENCLAVE: &str = "sgx.intel.com/enclave";
 /// The node label that says that a node offers SGX.
 pub const SGX_CAPABLE: &str = "sgx.intel.com/capable";
 
+/// The CRD of CAS as JSON.
+pub const CAS_CRD: &str = include_str!("../crds/cas.json");
 /// The CRD of `ImagePullSecret` as JSON.
 pub const IMAGEPULLSECRET_CRD: &str = include_str!("../crds/imagepullsecret.json");
 /// The CRD of LAS as JSON.
@@ -70,6 +73,7 @@ pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
         ("cas.scone.cloud_encryptedpolicies.yaml", open_status(encrypted_policy::EncryptedPolicy::crd())),
         ("cas.scone.cloud_signedpolicies.yaml", open_status(signed_policy::SignedPolicy::crd())),
         ("images.banzaicloud.io_imagepullsecrets.yaml", open_status(imagepullsecret::ImagePullSecret::crd())),
+        ("services.scone.cloud_cas.yaml", published(cas::CAS::crd(), cas::NAME_RULE)),
         ("services.scone.cloud_vaults.yaml", named(open_status(vault::Vault::crd()), vault::NAME_RULE)),
     ]
 }

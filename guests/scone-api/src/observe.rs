@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde::{Deserialize, Deserializer};
 
 use crate::template::Template;
@@ -53,6 +54,7 @@ pub struct DaemonSetStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct Meta {
     pub name: String,
+    pub uid: String,
     pub generation: Option<i64>,
     pub creation_timestamp: Option<String>,
     pub deletion_timestamp: Option<String>,
@@ -85,4 +87,22 @@ pub fn unix_seconds(time: &str) -> Option<i64> {
         365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
             - 719_469;
     Some(days * 86_400 + seconds)
+}
+
+/// A time as Kubernetes writes it, from Unix seconds; none for times that no calendar holds.
+pub fn time(unix_seconds: i64) -> Option<Time> {
+    Timestamp::from_second(unix_seconds).ok().map(Time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_reads_back_as_the_seconds_it_was_made_of() {
+        for seconds in [0, 951_782_400, 1_700_003_580] {
+            let text = serde_json::to_value(time(seconds)).unwrap_or_default();
+            assert_eq!(text.as_str().and_then(unix_seconds), Some(seconds), "{text}");
+        }
+    }
 }

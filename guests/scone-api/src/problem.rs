@@ -133,6 +133,11 @@ fn start_fields(role: &str) -> &'static str {
             "spec.server, the Secrets and ConfigMaps that it names, and the pod security level of the namespace"
         }
         "las" => "spec.podSecurityContext, spec.containerSecurityContextLAS and spec.containerSecurityContextProbe",
+        "cas" => "spec.podSecurityContext, spec.containerSecurityContextCAS and spec.containerSecurityContextAudit",
+        "backup-controller" => {
+            "spec.backup-controller.podSecurityContext and spec.backup-controller.containerSecurityContext"
+        }
+        "safety-service" => "spec.safetyService.podSecurityContext and spec.safetyService.containerSecurityContext",
         _ => "spec.resources, and that the pod security level of the namespace is privileged",
     }
 }

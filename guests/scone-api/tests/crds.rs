@@ -8,7 +8,7 @@ use std::fs;
 use serde_json::Value;
 use support::{assert_table, check, columns, crd, path, schema};
 
-const KINDS: [&str; 6] = ["LAS", "SGXPlugin", "SignedPolicy", "EncryptedPolicy", "ImagePullSecret", "Vault"];
+const KINDS: [&str; 7] = ["CAS", "LAS", "SGXPlugin", "SignedPolicy", "EncryptedPolicy", "ImagePullSecret", "Vault"];
 
 #[test]
 fn the_files_to_deploy_are_those_of_the_types() {
@@ -20,6 +20,7 @@ fn the_files_to_deploy_are_those_of_the_types() {
 #[test]
 fn the_texts_that_modules_carry_are_those_of_the_types() {
     for (file, kind, text) in [
+        ("crds/cas.json", "CAS", scone_api::CAS_CRD),
         ("crds/encryptedpolicy.json", "EncryptedPolicy", scone_api::ENCRYPTED_POLICY_CRD),
         ("crds/imagepullsecret.json", "ImagePullSecret", scone_api::IMAGEPULLSECRET_CRD),
         ("crds/las.json", "LAS", scone_api::LAS_CRD),
@@ -43,7 +44,7 @@ fn a_host_may_write_conditions_before_a_module_has_ever_answered() {
 
 #[test]
 fn a_resource_without_a_spec_gets_one() {
-    for kind in ["LAS", "SGXPlugin"] {
+    for kind in ["CAS", "LAS", "SGXPlugin"] {
         assert_eq!(schema(kind, "spec")["default"], serde_json::json!({}), "{kind}");
         assert!(crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"].get("required").is_none(), "{kind}");
     }
@@ -51,7 +52,7 @@ fn a_resource_without_a_spec_gets_one() {
 
 #[test]
 fn quantities_have_their_published_pattern() {
-    for kind in ["LAS", "SGXPlugin"] {
+    for kind in ["CAS", "LAS", "SGXPlugin"] {
         let resources = schema(kind, "spec")["properties"]["resources"]["properties"].clone();
         for list in ["limits", "requests"] {
             let pattern = resources[list]["additionalProperties"]["pattern"].as_str().unwrap_or_default().to_owned();

@@ -21,6 +21,7 @@ pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
         report,
     )?;
     one::<las::LasModule>(&engine, "las", LAS_4K, report)?;
+    one::<cas::CasModule>(&engine, "cas", include_str!("../../../guests/cas/tests/bench-4k.yaml"), report)?;
     one::<signed_policy::SignedPolicyModule>(
         &engine,
         "signed-policy",

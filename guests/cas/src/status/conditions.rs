@@ -1,0 +1,91 @@
+//! The conditions that are about this kind alone. Some of them remember something: the host dates them, and keeps their messages.
+
+use operator_guest::Condition;
+use scone_api::{
+    cas::{Attestable, Provisioned},
+    missing,
+};
+
+use super::{Evidence, LISTENS};
+use crate::{
+    migration::{self, Migration},
+    service, snapshots, spec, volumes,
+};
+
+impl Evidence<'_> {
+    /// The conditions that are about this kind alone.
+    pub(crate) fn own_conditions(&self) -> Vec<Condition> {
+        let ready = self.ready_replicas().map(|ready| ready > 0);
+        let listens = match ready {
+            Some(true) => Condition::true_(LISTENS, "Ready", "the pod of CAS is ready"),
+            Some(false) => Condition::false_(LISTENS, "NotReady", "the pod of CAS is not ready"),
+            None => Condition::unknown(LISTENS, "Observing", "the pods are not known yet"),
+        };
+        let mut conditions = vec![missing::condition(self.pods()), listens, self.attested(), self.provisioned()];
+        conditions.extend([self.reported(), volumes::condition(self.site, self.spec, self.observation)]);
+        conditions.extend(spec::backup(self.spec).into_iter().flat_map(|_| [self.enabled(), self.controls()]));
+        conditions.extend(self.safety.condition());
+        conditions
+    }
+
+    fn attested(&self) -> Condition {
+        const TYPE: &str = "Attested";
+        match (self.said.attestable, &self.said.failure) {
+            (Attestable::Yes, _) => Condition::true_(TYPE, "Attested", "CAS could be attested"),
+            (_, Some(how)) => Condition::false_(TYPE, "AttestationFailed", format!("CAS could not be attested: {how}")),
+            _ => Condition::unknown(TYPE, "Observing", "nobody has tried yet"),
+        }
+    }
+
+    fn provisioned(&self) -> Condition {
+        let type_ = snapshots::PROVISIONED;
+        match self.said.provisioned {
+            Provisioned::Yes => {
+                Condition::true_(type_, "Provisioned", "the policy that marks a provisioned CAS can be read")
+            }
+            Provisioned::No => {
+                Condition::false_(type_, "NotProvisioned", "there is no policy that marks a provisioned CAS")
+            }
+            Provisioned::Unknown => {
+                Condition::unknown(type_, "Observing", "the mark of a provisioned CAS cannot be read")
+            }
+        }
+    }
+
+    fn reported(&self) -> Condition {
+        let type_ = service::REPORTED;
+        match (&self.said.reported, &self.said.unreported) {
+            // The end of this message is how the next reconcile knows which start of CAS the report is of.
+            (Some(start), _) => {
+                Condition::true_(type_, "Reported", format!("status.dcapReport is of the CAS that started at {start}"))
+            }
+            (None, Some(why)) => Condition::false_(type_, "NoReport", format!("there is no DCAP report: {why}")),
+            (None, None) => Condition::unknown(type_, "Observing", "CAS has not made a DCAP report since it started"),
+        }
+    }
+
+    fn enabled(&self) -> Condition {
+        let type_ = migration::ENABLED;
+        let Migration { ratio, since, .. } = self.migration;
+        match since {
+            // The end of this message is how the next reconcile knows which controller has registered them.
+            Some(since) => {
+                let message = format!("{ratio} nodes are registered by the backup controller that started at {since}");
+                if self.migration.is_enabled() {
+                    Condition::true_(type_, "Registered", message)
+                } else {
+                    Condition::false_(type_, "Registering", message)
+                }
+            }
+            None => Condition::unknown(type_, "Initializing", "the backup controller has not registered nodes yet"),
+        }
+    }
+
+    fn controls(&self) -> Condition {
+        match self.migration.replica_alert {
+            0 => Condition::true_(migration::READY, "Ready", "the pod of the backup controller is ready"),
+            1 => Condition::false_(migration::READY, "NotReady", "the pod of the backup controller is not ready"),
+            _ => Condition::unknown(migration::READY, "Observing", "the pods are not known yet"),
+        }
+    }
+}
