@@ -19,10 +19,12 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// The workspace that this program was built in.
+    /// The workspace that cargo runs this program from; run without cargo, the one that it was built in. Where checkouts share a
+    /// build folder, these differ: cargo takes a program that another one built for its own.
     pub(crate) fn find() -> Result<Self, Failure> {
-        let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = own.ancestors().nth(2).unwrap_or(own).to_path_buf();
+        let own = env::var_os("CARGO_MANIFEST_DIR").filter(|folder| !folder.is_empty());
+        let own = own.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = own.ancestors().nth(2).unwrap_or(&own).to_path_buf();
         let target = match env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty()) {
             Some(folder) => {
                 env::current_dir().map_err(|error| Failure::file("find", Path::new("."), &error))?.join(folder)
