@@ -118,7 +118,7 @@ pub struct Grants {
     /// Children that it may have created, changed and pruned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<KindRule>,
-    /// Labels and annotations that it may set on objects that it does not own.
+    /// Labels, annotations and other fields that it may set on objects that it does not own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partials: Vec<PartialRule>,
     /// Objects that it may ask about.
@@ -136,6 +136,24 @@ pub struct Grants {
     /// Objects that it may have deleted by an action.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub delete: Vec<KindRule>,
+    /// What the Roles and ClusterRoles among its children may allow. The host must hold all of it: nobody can hand on what he lacks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleRule>,
+    /// ClusterRoles of others that the bindings among its children may name, such as `system:auth-delegator`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub binds: Vec<String>,
+}
+
+/// Verbs on resources, as rules of roles have them. `*` is no wildcard here: it covers a `*` and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RoleRule {
+    /// API groups; `""` is the one without a name.
+    pub api_groups: Vec<String>,
+    /// Resources, with their subresources: `pods`, `pods/log`.
+    pub resources: Vec<String>,
+    /// Verbs.
+    pub verbs: Vec<String>,
 }
 
 /// One kind, in some namespaces.
@@ -166,7 +184,7 @@ pub enum NamespaceRule {
     Named(Vec<String>),
 }
 
-/// Labels and annotations of one kind. A key that ends in `*` covers all keys that start so.
+/// Fields of one kind. A label or annotation key that ends in `*` covers all keys that start so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PartialRule {
@@ -180,6 +198,13 @@ pub struct PartialRule {
     /// Annotation keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub annotations: Vec<String>,
+    /// Dotted paths of other fields, such as `spec.resources.requests.storage` of a claim. They are set, but never withdrawn, since nobody
+    /// knows what they were before: once set, such a field stays as it is when it is no longer named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+    /// In which namespaces; everywhere when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<NamespaceRule>,
 }
 
 /// Objects of one kind, reduced to some fields.

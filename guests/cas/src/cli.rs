@@ -5,6 +5,8 @@
 pub(crate) const SCONE: &str = "scone";
 /// Tells the time of a file.
 pub(crate) const STAT: &str = "stat";
+/// Tells how full a volume is.
+pub(crate) const DF: &str = "df";
 
 /// `-S -C -G`: firmware that needs hardening, a configuration or an update is tolerated, as when backups are registered.
 pub(crate) const ATTEST: [&str; 5] = [SCONE, "cas", "attest", "-SCG", "localhost"];
@@ -20,6 +22,11 @@ pub(crate) fn report(nonce: &str) -> [&str; 6] {
 /// When the newest snapshot was completed, in Unix seconds.
 pub(crate) fn newest_snapshot(directory: &str) -> [String; 5] {
     [STAT.to_owned(), "-L".to_owned(), "-c".to_owned(), "%Y".to_owned(), format!("{directory}/last-completed")]
+}
+
+/// How full a volume is: the last line of the output, in percent.
+pub(crate) fn usage(path: &str) -> [String; 3] {
+    [DF.to_owned(), "-Pk".to_owned(), path.to_owned()]
 }
 
 /// Provisions CAS before it starts.

@@ -26,6 +26,7 @@ use k8s_openapi::api::{
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    storage::v1::StorageClass,
 };
 use kube::ResourceExt;
 use operator_guest::{
@@ -75,13 +76,20 @@ impl Module for CasModule {
             .reads::<Node>(NamespaceRule::All, NODE_FIELDS)
             .reads::<Pod>(NamespaceRule::Parent, POD_FIELDS)
             .reads::<PersistentVolumeClaim>(NamespaceRule::Parent, CLAIM_FIELDS)
+            .reads::<StorageClass>(NamespaceRule::All, volumes::CLASS_FIELDS)
+            .sets::<PersistentVolumeClaim>(NamespaceRule::Parent, [volumes::SIZE_FIELD])
             .pod_logs(pods("cas", workload::CAS, &[]))
             .pod_logs(pods("bc", workload::BACKUP, &[]))
-            .commands(pods("cas", workload::CAS, &[cli::SCONE, cli::STAT]))
+            .commands(pods("cas", workload::CAS, &[cli::SCONE, cli::STAT, cli::DF]))
             .http(HttpRule { host: "*.svc".to_owned(), ports: Vec::new(), methods: vec!["GET".to_owned()] })
             .deletes::<Pod>(NamespaceRule::Parent)
             .deletes::<StatefulSet>(NamespaceRule::Parent)
             .deletes::<Deployment>(NamespaceRule::Parent)
+            .hands_on("", &["pods"], &["get", "list", "watch", "create", "delete"])
+            .hands_on("", &["pods/log"], &["get"])
+            .hands_on("", &["configmaps", "services"], &workload::ALL)
+            .hands_on("apps", &["deployments", "statefulsets"], &workload::ALL)
+            .hands_on("", &["nodes"], &["get", "list", "watch"])
             .webhook_mutate("mcas.kb.io", "/mutate-services-scone-cloud-v1beta1-cas")
             .webhook_validate("vcas.kb.io", "/validate-services-scone-cloud-v1beta1-cas")
             .now_granularity(60)
@@ -151,6 +159,7 @@ fn run(snapshot: &Snapshot<CAS>, site: &Site<'_>, spec: &CASSpec, observation: &
         (standing(format!("deployment.{}", site.safety())), standing(format!("poddisruptionbudget.{}", site.safety())));
     let safety = safety::judge(spec, observation, deployment, budget);
     let stuck = main_pod::stuck(snapshot, site, spec, observation);
+    let volumes = volumes::read(snapshot, site, spec, observation, started.is_some());
     let evidence = Evidence {
         parent: &snapshot.parent,
         spec,
@@ -161,6 +170,7 @@ fn run(snapshot: &Snapshot<CAS>, site: &Site<'_>, spec: &CASSpec, observation: &
         snapshots: &taken,
         migration: &migration,
         safety: &safety,
+        volumes: &volumes,
         backoff: stuck.backoff,
         now,
     };
@@ -171,11 +181,13 @@ fn run(snapshot: &Snapshot<CAS>, site: &Site<'_>, spec: &CASSpec, observation: &
         .queries(asked.questions(site))
         .queries(snapshots::questions(site, spec, started.is_some()))
         .queries(migration::question(site, spec, observation))
+        .queries(volumes.questions())
         .actions(stuck.action)
         .events(stuck.event)
         .actions(reinstall(snapshot, spec, &pieces, now))
         .conditions(owned::conditions(evidence.owned(), judgement.status.state))
         .conditions(evidence.own_conditions());
+    let desired = volumes.sizes().into_iter().fold(desired, Desired::partial);
     say(desired, snapshot, site, &judgement)
 }
 

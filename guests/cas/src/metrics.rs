@@ -40,7 +40,7 @@ fn seconds(value: i64) -> f64 {
     value as f64
 }
 
-/// As the dashboards order them. That of upgrades is not published; it is none of ours.
+/// As the dashboards order them. That of upgrades is not published; it is that of the other change that takes its time.
 fn phase(phase: Phase) -> f64 {
     match phase {
         Phase::Unhealthy => 0.0,

@@ -25,8 +25,8 @@ pub(crate) const PODS: &str = "pods";
 /// The fields that the queries ask for; the manifest asks to be granted the same.
 pub(crate) const NODE_FIELDS: [&str; 5] =
     ["metadata.labels", "metadata.uid", "spec.unschedulable", "status.conditions.status", "status.conditions.type"];
-pub(crate) const CLAIM_FIELDS: [&str; 4] =
-    ["spec.resources.requests", "status.capacity", "status.conditions", "status.phase"];
+pub(crate) const CLAIM_FIELDS: [&str; 5] =
+    ["spec.resources.requests", "spec.storageClassName", "status.capacity", "status.conditions", "status.phase"];
 pub(crate) const POD_FIELDS: [&str; 11] = [
     "metadata.creationTimestamp",
     "metadata.deletionTimestamp",
@@ -227,10 +227,11 @@ pub(crate) struct ObservedClaim {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct ClaimSpec {
     #[serde(deserialize_with = "or_default")]
     resources: Resources,
+    storage_class_name: Option<String>,
 }
 
 /// Where a claim stands.
@@ -240,6 +241,16 @@ pub(crate) struct ClaimStatus {
     pub(crate) phase: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) conditions: Vec<NodeCondition>,
+    #[serde(deserialize_with = "or_default")]
+    capacity: Amounts,
+}
+
+/// What a storage class lets claims do.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ObservedClass {
+    pub(crate) metadata: Meta,
+    pub(crate) allow_volume_expansion: Option<bool>,
 }
 
 impl ObservedClaim {
@@ -247,6 +258,22 @@ impl ObservedClaim {
     pub(crate) fn is_smaller(&self, size: &str) -> bool {
         let asked = quantity::number(&self.spec.resources.requests.storage);
         asked.zip(quantity::number(size)).is_some_and(|(asked, wanted)| asked < wanted * (1.0 - 1e-9))
+    }
+
+    /// Whether the volume is as large as this.
+    pub(crate) fn has(&self, size: &str) -> bool {
+        let pair = quantity::number(&self.status.capacity.storage).zip(quantity::number(size));
+        pair.is_none_or(|(has, wanted)| has >= wanted * (1.0 - 1e-9))
+    }
+
+    /// How large the volume is.
+    pub(crate) fn capacity(&self) -> &str {
+        &self.status.capacity.storage
+    }
+
+    /// Its storage class; the API server has written the default one into it.
+    pub(crate) fn class(&self) -> Option<&str> {
+        self.spec.storage_class_name.as_deref()
     }
 
     /// How much it asks for.

@@ -19,7 +19,8 @@ use crate::{
     safety::Safety,
     service::Said,
     snapshots::Snapshots,
-    spec, volumes,
+    spec,
+    volumes::{self, Volumes},
     workload::{self, Piece, Site},
 };
 
@@ -44,6 +45,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) snapshots: &'a Snapshots,
     pub(crate) migration: &'a Migration,
     pub(crate) safety: &'a Safety,
+    pub(crate) volumes: &'a Volumes<'a>,
     /// How long a stuck pod must be stuck before it is deleted.
     pub(crate) backoff: Option<String>,
     /// Unix seconds.
@@ -92,18 +94,18 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Judgement {
         observed_generation: None,
     };
     let (state, why) = evidence.state();
-    let phase = phase(state, said.provisioned, said.attestable, migration.is_enabled(), snapshots.status);
+    let facts = (state, said.provisioned, said.attestable);
+    let phase = phase(facts, migration.is_enabled(), evidence.is_upgrading(), snapshots.status);
     Judgement { status: CASStatus { state, phase, ..status }, why }
 }
 
 /// The phase: the first that holds. Registering nodes comes before being pending, since clients wait for it when they change the
-/// image of backups, and it may be over before the state is anything else.
+/// image of backups, and it may be over before the state is anything else. An upgrade is what a pod waits for that is pending.
 #[expect(clippy::match_same_arms, reason = "the first that holds, in order")]
 pub(crate) fn phase(
-    state: State,
-    provisioned: Provisioned,
-    attestable: Attestable,
+    (state, provisioned, attestable): (State, Provisioned, Attestable),
     may_migrate: bool,
+    is_upgrading: bool,
     snapshots: SnapshotStatus,
 ) -> Phase {
     match (provisioned, state) {
@@ -112,6 +114,7 @@ pub(crate) fn phase(
         _ if attestable != Attestable::Yes && state != State::Pending => Phase::AttestationFailure,
         (Provisioned::Unknown, _) => Phase::Unhealthy,
         (Provisioned::Yes, _) if !may_migrate => Phase::EnablingMigration,
+        (Provisioned::Yes, State::Pending) if is_upgrading => Phase::Upgrading,
         (Provisioned::Yes, State::Pending) => Phase::Provisioned,
         (Provisioned::Yes, _) if snapshots == SnapshotStatus::Failed => Phase::SnapshotFailure,
         (Provisioned::Yes, State::Unhealthy) => Phase::Unhealthy,
@@ -127,6 +130,15 @@ impl Evidence<'_> {
 
     fn main_pod(&self) -> Option<&ObservedPod> {
         self.observation.main_pod(self.site)
+    }
+
+    /// Whether CAS changes to another image: its pod has the one before, or has not been ready since.
+    fn is_upgrading(&self) -> bool {
+        let image = self.main_pod().and_then(|pod| pod.image(workload::CAS));
+        let differs = image.is_some_and(|image| self.spec.image.as_deref().is_some_and(|wanted| wanted != image));
+        let earlier = self.parent.status.as_ref().map(|status| status.phase);
+        let goes_on = earlier == Some(Phase::Upgrading) && self.ready_replicas() != Some(1);
+        differs || goes_on
     }
 
     /// Ready pods of CAS; none while the pods are unknown.

@@ -1,10 +1,7 @@
 //! What is accepted, and yet somebody should know. Each in at most 120 characters.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use scone_api::{
-    cas::{CASSpec, DynamicResize},
-    quantity,
-};
+use scone_api::{cas::CASSpec, quantity};
 
 use crate::{
     spec,
@@ -100,24 +97,21 @@ fn volumes(spec: &CASSpec, old: Option<&CASSpec>, name: &str, say: &mut impl FnM
             workload::SNAPSHOTS
         ),
     );
-    let mut volume = |claim: &str, pair: (Option<&Quantity>, Option<&Quantity>), resize: Option<&DynamicResize>| {
+    let mut volume = |claim: &str, pair: (Option<&Quantity>, Option<&Quantity>)| {
         let number = |size: Option<&Quantity>| size.and_then(|size| quantity::number(&size.0));
         let grows = number(pair.0).zip(number(pair.1)).is_some_and(|(old, new)| new > old);
         say(
             grows,
-            format!("volumes are not grown by the operator: kubectl patch pvc {claim}-{name}-0; see VolumesAsWanted"),
-        );
-        say(
-            resize.is_some_and(|resize| resize.enabled),
-            format!("dynamicResize of {claim}: volumes are not grown by the operator; see the module's README"),
+            format!(
+                "{claim}-{name}-0 grows if its storage class allows that, and never shrinks again; see VolumesAsWanted"
+            ),
         );
     };
     let database = |spec: &CASSpec| spec.persistence.as_ref().and_then(|persistence| persistence.size.clone());
     let (before, after) = (old.and_then(database), database(spec));
-    let resize = spec.persistence.as_ref().and_then(|persistence| persistence.dynamic_resize.as_ref());
-    volume(workload::DATABASE, (before.as_ref(), after.as_ref()), resize);
+    volume(workload::DATABASE, (before.as_ref(), after.as_ref()));
     let part = |spec: &CASSpec| spec.database_snapshots.as_ref().and_then(|snapshots| snapshots.persistence.clone());
     let (before, after) = (old.and_then(part).and_then(|part| part.size), part(spec));
     let size = after.as_ref().and_then(|part| part.size.as_ref());
-    volume(workload::SNAPSHOTS, (before.as_ref(), size), after.as_ref().and_then(|part| part.dynamic_resize.as_ref()));
+    volume(workload::SNAPSHOTS, (before.as_ref(), size));
 }

@@ -42,6 +42,8 @@ pub(crate) const DATABASE: &str = "database";
 pub(crate) const SNAPSHOTS: &str = "database-snapshots";
 /// The label that names the CAS of each of its objects (published).
 pub(crate) const INSTANCE: &str = "app.kubernetes.io/instance";
+/// What the backup controller does with the objects of backups.
+pub(crate) const ALL: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
 const NAME: &str = "app.kubernetes.io/name";
 
 /// Where and under which name things are made.

@@ -91,7 +91,9 @@ fn assert_volumes_stay(tree: &Value, change: &str) {
         );
     }
     for partial in &desired.partials {
-        assert_ne!(partial.identity.kind, "PersistentVolumeClaim", "{change}");
+        let fields: Value = serde_json::from_slice(&partial.document).unwrap();
+        let size = fields["spec"]["resources"]["requests"]["storage"].as_str().unwrap();
+        assert_eq!(fields, json!({"spec": {"resources": {"requests": {"storage": size}}}}), "{change}");
     }
     if desired.finalized {
         return;
@@ -144,7 +146,98 @@ fn the_module_may_neither_make_nor_delete_claims() {
     let grants = CasModule::manifest().grants;
     let kinds = grants.children.iter().chain(&grants.delete).map(|rule| rule.kind.as_str());
     assert_eq!(kinds.filter(|kind| *kind == "PersistentVolumeClaim").count(), 0);
-    assert!(grants.partials.is_empty());
+    let set: Vec<_> = grants.partials.iter().flat_map(|rule| &rule.fields).collect();
+    assert_eq!(set, ["spec.resources.requests.storage"]);
+    assert!(grants.partials.iter().all(|rule| rule.labels.is_empty() && rule.annotations.is_empty()));
+}
+
+/// A class that lets claims grow, and one that does not.
+const CLASSES: (&str, &str) = (
+    "answers/storage-classes",
+    "{objects: [{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: grows}, allowVolumeExpansion: true}, \
+      {apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: fixed}}]}",
+);
+const GROWS: (&str, &str) = ("claim:database/spec/storageClassName", "grows");
+const LARGER: (&str, &str) = ("parent/spec/persistence", "{size: 5Gi}");
+const FILLS: (&str, &str) =
+    ("parent/spec/persistence", "{dynamicResize: {enabled: true, increaseStep: 512Mi, thresholdPercent: 80}}");
+
+/// A measurement of the volume of the database, while it has this size.
+fn used(size: &str, percent: u32) -> (String, String) {
+    let line = format!(
+        "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sdb 999320 800000 130504 {percent}% /etc/cas/db\n"
+    );
+    (format!("answers/usage-database-{size}"), json!({"command": {"code": 0, "stdout": line}}).to_string())
+}
+
+/// The size that the claim of the database should ask for, and what is told of the volumes.
+fn growth(edits: &[(&str, &str)]) -> (Option<String>, String) {
+    let answer = answer(&with(edits));
+    let size = answer.desired().unwrap().partials.first().map(|partial| {
+        assert_eq!(partial.identity.name, "database-cas-0");
+        let fields: Value = serde_json::from_slice(&partial.document).unwrap();
+        fields["spec"]["resources"]["requests"]["storage"].as_str().unwrap().to_owned()
+    });
+    (size, support::condition(&answer, "VolumesAsWanted"))
+}
+
+#[test]
+fn a_volume_grows_to_the_size_of_the_spec_where_its_class_allows_it() {
+    let (size, told) = growth(&[LARGER, GROWS, CLASSES]);
+    assert_eq!(size.as_deref(), Some("5Gi"));
+    assert!(told.contains("grows from 1Gi to 5Gi"), "{told}");
+    let asked = ("claim:database/spec/resources/requests/storage", "5Gi");
+    let (size, told) = growth(&[LARGER, GROWS, CLASSES, asked]);
+    assert_eq!(size, None, "it asks for it already");
+    assert!(told.contains("grows from 1Gi to 5Gi"), "{told}");
+    let (_, told) = growth(&[LARGER, GROWS, CLASSES, asked, ("claim:database/status/capacity/storage", "5Gi")]);
+    assert!(told.contains("AsWanted"), "{told}");
+}
+
+#[test]
+fn nothing_is_asked_for_that_the_api_server_would_refuse() {
+    let (size, told) = growth(&[LARGER, GROWS]);
+    assert_eq!(size, None, "the classes are not known yet");
+    assert!(told.contains("Growing"), "{told}");
+    let (size, told) = growth(&[LARGER, ("claim:database/spec/storageClassName", "fixed"), CLASSES]);
+    assert_eq!(size, None);
+    assert!(told.contains("CannotGrow") && told.contains("kubectl patch storageclass fixed"), "{told}");
+    let (size, told) = growth(&[LARGER, CLASSES]);
+    assert_eq!(size, None);
+    assert!(told.contains("it has no storage class"), "{told}");
+    let (size, _) = growth(&[LARGER, GROWS, CLASSES, ("claim:database/status/phase", "Pending")]);
+    assert_eq!(size, None, "a claim without a volume cannot grow");
+}
+
+#[test]
+fn a_volume_that_fills_up_grows_by_a_step_when_the_spec_says_so() {
+    let grown = |size: &str, percent: u32, more: &[(&str, &str)]| {
+        let (place, value) = used(size, percent);
+        growth(&[&[FILLS, GROWS, CLASSES, (&*place, &*value)], more].concat()).0
+    };
+    assert_eq!(grown("1Gi", 79, &[]), None);
+    assert_eq!(grown("1Gi", 80, &[]).as_deref(), Some("1536Mi"));
+    let asked = ("claim:database/spec/resources/requests/storage", "1536Mi");
+    assert_eq!(grown("1Gi", 95, &[asked]), None, "one step at a time");
+    let grew = ("claim:database/status/capacity/storage", "1536Mi");
+    assert_eq!(grown("1Gi", 95, &[asked, grew]), None, "what was measured before says nothing now");
+    assert_eq!(grown("1536Mi", 81, &[asked, grew]).as_deref(), Some("2Gi"));
+}
+
+#[test]
+fn how_full_a_volume_is_is_asked_only_where_the_spec_says_so() {
+    let asks = |edits: &[(&str, &str)]| -> Vec<String> {
+        let answer = answer(&with(edits));
+        let queries = &answer.desired().unwrap().queries;
+        queries
+            .iter()
+            .map(|query| query.id.clone())
+            .filter(|id| id.starts_with("usage-") || id == "storage-classes")
+            .collect()
+    };
+    assert!(asks(&[]).is_empty());
+    assert_eq!(asks(&[FILLS]), ["usage-database-1Gi", "storage-classes"]);
+    assert_eq!(asks(&[LARGER]), ["storage-classes"]);
 }
 
 fn templates(tree: &Value) -> Value {
@@ -186,18 +279,6 @@ fn a_database_that_is_told_to_be_ephemeral_keeps_its_claim() {
     assert!(templates(&off).is_null());
     let on = with(&[("parent/spec/persistence", "{enabled: true}")]);
     assert_eq!(templates(&on), templates(&settled()));
-}
-
-#[test]
-fn who_wants_a_volume_to_grow_is_told_how() {
-    let answer = answer(&with(&[("parent/spec/persistence", "{size: 5Gi}")]));
-    let told = support::condition(&answer, "VolumesAsWanted");
-    assert!(
-        told.contains(
-            r#"kubectl patch pvc database-cas-0 -n prod -p '{"spec":{"resources":{"requests":{"storage":"5Gi"}}}}'"#
-        ),
-        "{told}"
-    );
 }
 
 #[test]

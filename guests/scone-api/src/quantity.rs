@@ -34,9 +34,31 @@ pub fn is_same(one: &str, other: &str) -> bool {
     }
 }
 
+/// Both together, with the largest binary suffix that fits; none for texts that are no quantities, or too large ones.
+pub fn sum(one: &str, other: &str) -> Option<String> {
+    let sum = (number(one)? + number(other)?).round();
+    if !(0.0..=9e15).contains(&sum) {
+        return None;
+    }
+    let fits = |factor: &f64| (sum / factor).fract() == 0.0 && sum >= *factor;
+    let binary = FACTORS.iter().filter(|(suffix, _)| suffix.ends_with('i')).rev().find(|(_, factor)| fits(factor));
+    Some(binary.map_or_else(|| format!("{sum}"), |(suffix, factor)| format!("{}{suffix}", sum / factor)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sum_is_written_as_people_would() {
+        for (one, other, sum_of_both) in
+            [("1Gi", "1Gi", "2Gi"), ("1Gi", "512Mi", "1536Mi"), ("1G", "1", "1000000001"), ("1Ti", "1Ti", "2Ti")]
+        {
+            assert_eq!(sum(one, other).as_deref(), Some(sum_of_both));
+        }
+        assert_eq!(sum("lots", "1Gi"), None);
+        assert_eq!(sum("9E", "1Gi"), None);
+    }
 
     #[test]
     fn one_number_has_several_texts() {

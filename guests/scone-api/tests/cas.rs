@@ -212,4 +212,3 @@ fn what_a_later_version_removed_is_marked() {
         assert!(field["description"].as_str().unwrap().starts_with("Deprecated"), "{field}");
     }
 }
-

@@ -3,7 +3,7 @@
 use kube::Resource;
 use operator_contract::{
     Budgets, CONTRACT_VERSION, Codec, Grants, HttpRule, KindRule, Manifest, NamespaceRule, ObjectRule, Operation,
-    ParentKind, PartialRule, Phase, PodRule, Scope, WebhookRule,
+    ParentKind, PartialRule, Phase, PodRule, RoleRule, Scope, WebhookRule,
 };
 
 use crate::Parent;
@@ -96,6 +96,32 @@ impl ManifestBuilder {
         keys: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
         self.partial_rule::<K>().annotations.extend(keys.into_iter().map(Into::into));
+        self
+    }
+
+    /// Other fields of objects of kind `K` that the module does not own, by their dotted paths. They stay as they are when no longer named.
+    pub fn sets<K: Resource<DynamicType = ()>>(
+        mut self,
+        namespaces: NamespaceRule,
+        fields: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let rule = self.partial_rule::<K>();
+        rule.fields.extend(fields.into_iter().map(Into::into));
+        rule.namespaces = Some(namespaces);
+        self
+    }
+
+    /// What the Roles and ClusterRoles among the children may allow: verbs on resources of one group.
+    pub fn hands_on(mut self, group: &str, resources: &[&str], verbs: &[&str]) -> Self {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let rule = RoleRule { api_groups: owned(&[group]), resources: owned(resources), verbs: owned(verbs) };
+        self.manifest.grants.roles.push(rule);
+        self
+    }
+
+    /// A ClusterRole of somebody else that bindings among the children may name.
+    pub fn binds(mut self, cluster_role: &str) -> Self {
+        self.manifest.grants.binds.push(cluster_role.to_owned());
         self
     }
 
@@ -194,7 +220,14 @@ impl ManifestBuilder {
         let rules = &mut self.manifest.grants.partials;
         let at =
             rules.iter().position(|rule| rule.kind == kind && rule.api_version == api_version).unwrap_or_else(|| {
-                rules.push(PartialRule { api_version, kind, labels: Vec::new(), annotations: Vec::new() });
+                rules.push(PartialRule {
+                    api_version,
+                    kind,
+                    labels: Vec::new(),
+                    annotations: Vec::new(),
+                    fields: Vec::new(),
+                    namespaces: None,
+                });
                 rules.len() - 1
             });
         #[expect(clippy::indexing_slicing, reason = "the position was found or made just above")]

@@ -176,6 +176,11 @@ impl Partial {
         Self::new(identity, PartialMetadata::Annotations(owned(annotations)))
     }
 
+    /// Other fields wanted on an object, such as `{"spec": {...}}`. They stay as they are once they are no longer named.
+    pub fn fields(identity: ObjectRef, fields: &impl Serialize) -> Self {
+        Self { identity, document: serde_json::to_vec(fields).unwrap_or_default() }
+    }
+
     fn new(identity: ObjectRef, metadata: PartialMetadata) -> Self {
         // Maps of strings can always be written.
         Self { identity, document: serde_json::to_vec(&PartialDocument { metadata }).unwrap_or_default() }

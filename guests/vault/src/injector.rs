@@ -79,6 +79,9 @@ pub(crate) fn parts(site: &Site<'_>) -> Vec<Part> {
     ]
 }
 
+/// What the injector does with webhook configurations.
+pub(crate) const VERBS: [&str; 4] = ["get", "list", "watch", "patch"];
+
 /// What `AGENT_INJECT_TLS_AUTO` needs: the injector finds its configuration by a watch, and patches the CA into it.
 fn role(site: &Site<'_>) -> ClusterRole {
     ClusterRole {
@@ -86,7 +89,7 @@ fn role(site: &Site<'_>) -> ClusterRole {
         rules: Some(vec![PolicyRule {
             api_groups: Some(vec!["admissionregistration.k8s.io".to_owned()]),
             resources: Some(vec!["mutatingwebhookconfigurations".to_owned()]),
-            verbs: ["get", "list", "watch", "patch"].map(str::to_owned).to_vec(),
+            verbs: VERBS.map(str::to_owned).to_vec(),
             ..PolicyRule::default()
         }]),
         ..ClusterRole::default()

@@ -56,6 +56,8 @@ impl Module for VaultModule {
                 containers: [server::VAULT, pods::INIT].map(str::to_owned).to_vec(),
                 programs: Vec::new(),
             })
+            .hands_on("admissionregistration.k8s.io", &["mutatingwebhookconfigurations"], &injector::VERBS)
+            .binds(server::DELEGATOR)
             .webhook_mutate("mvault.kb.io", "/mutate-services-scone-cloud-v1beta1-vault")
             .webhook_validate("vvault.kb.io", "/validate-services-scone-cloud-v1beta1-vault")
             .now_granularity(60)

@@ -265,12 +265,15 @@ fn account(site: &Site<'_>) -> ServiceAccount {
 fn delegator(site: &Site<'_>) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: site.cluster_metadata(&format!("{}-auth-delegator", site.name), site.labels()),
-        role_ref: role_ref("system:auth-delegator".to_owned()),
+        role_ref: role_ref(DELEGATOR.to_owned()),
         subjects: Some(vec![subject(site, site.name.to_owned())]),
     }
 }
 
 /// A role of the cluster.
+/// The role of Kubernetes that lets a server ask whose a token is.
+pub(crate) const DELEGATOR: &str = "system:auth-delegator";
+
 pub(crate) fn role_ref(name: String) -> RoleRef {
     RoleRef { api_group: "rbac.authorization.k8s.io".to_owned(), kind: "ClusterRole".to_owned(), name }
 }

@@ -51,7 +51,7 @@ impl Unit {
             let fields = kinds.entry((rule.api_version.clone(), rule.kind.clone())).or_insert_with(|| Some(Vec::new()));
             let held = ["metadata.labels", "metadata.annotations"].map(str::to_owned);
             if let Some(fields) = fields {
-                fields.extend(held.iter().cloned());
+                fields.extend(held.iter().chain(&rule.fields).cloned());
             }
         }
         // Parents and children wake by what they are, not by their fields.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use operator_contract::{Grants, HttpRule, KindRule, NamespaceRule, PodRule};
+use operator_contract::{Grants, HttpRule, KindRule, NamespaceRule, PartialRule, PodRule};
 use serde_json::Value;
 
 use crate::{Deed, HttpRequest, ObjectQuery, ObjectRef, Question, Server};
@@ -64,9 +64,13 @@ fn in_namespace(rule: &NamespaceRule, namespace: Option<&str>, place: Place<'_>)
     }
 }
 
-/// Whether these fields of an object that the module does not own may be set: granted labels and annotations, nothing else.
-pub fn partial(grants: &Grants, identity: &ObjectRef, document: &Value) -> Result<(), Ungranted> {
-    let rules = || grants.partials.iter().filter(|r| r.api_version == identity.api_version && r.kind == identity.kind);
+/// Whether these fields of an object that the module does not own may be set: those that are granted, nothing else.
+pub fn partial(grants: &Grants, identity: &ObjectRef, document: &Value, place: Place<'_>) -> Result<(), Ungranted> {
+    let namespace = identity.namespace.as_deref();
+    let rules = || {
+        partial_rules(grants, identity)
+            .filter(|rule| rule.namespaces.as_ref().is_none_or(|rule| in_namespace(rule, namespace, place)))
+    };
     for path in leaf_paths(document) {
         let granted = match path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["apiVersion" | "kind"] | ["metadata", "name" | "namespace"] => true,
@@ -74,19 +78,22 @@ pub fn partial(grants: &Grants, identity: &ObjectRef, document: &Value) -> Resul
             ["metadata", "annotations", key] => {
                 rules().any(|rule| rule.annotations.iter().any(|p| key_matches(p, key)))
             }
-            _ => false,
+            _ => rules().any(|rule| rule.fields.contains(&path.join("."))),
         };
         if !granted {
             return Err(Ungranted {
                 what: format!("{} of {identity}", path.join(".")),
-                fix: format!(
-                    "only labels and annotations can be granted; add the key to grants.partials for {}",
-                    identity.kind
-                ),
+                fix: format!("let grants.partials of its manifest cover the field of {}", identity.kind),
             });
         }
     }
     Ok(())
+}
+
+/// The rules about fields of a kind.
+pub(crate) fn partial_rules<'a>(grants: &'a Grants, identity: &ObjectRef) -> impl Iterator<Item = &'a PartialRule> {
+    let (api_version, kind) = (identity.api_version.clone(), identity.kind.clone());
+    grants.partials.iter().filter(move |rule| rule.api_version == api_version && rule.kind == kind)
 }
 
 fn key_matches(pattern: &str, key: &str) -> bool {
@@ -240,13 +247,15 @@ pub fn missing(granted: &Grants, asked: &Grants) -> Vec<String> {
         lacking("commands", &granted.commands, &asked.commands),
         lacking("http", &granted.http, &asked.http),
         lacking("delete", &granted.delete, &asked.delete),
+        lacking("roles", &granted.roles, &asked.roles),
+        lacking("binds", &granted.binds, &asked.binds),
     ]
     .concat()
 }
 
 #[cfg(test)]
 mod tests {
-    use operator_contract::{ObjectRule, PartialRule};
+    use operator_contract::ObjectRule;
     use serde_json::json;
 
     use super::*;
@@ -288,15 +297,44 @@ mod tests {
             kind: "Node".into(),
             labels: vec!["example.org/*".into(), "exact".into()],
             annotations: vec![],
+            fields: vec![],
+            namespaces: None,
         };
         let grants = Grants { partials: vec![rule], ..Grants::default() };
         let node = ObjectRef::cluster("v1", "Node", "n");
-        let allowed = |document: Value| partial(&grants, &node, &document).is_ok();
+        let allowed = |document: Value| partial(&grants, &node, &document, PLACE).is_ok();
         assert!(allowed(json!({"metadata": {"labels": {"example.org/ok": "true", "exact": "1"}}})));
         assert!(!allowed(json!({"metadata": {"labels": {"exactly": "1"}}})));
         assert!(!allowed(json!({"metadata": {"annotations": {"example.org/ok": "true"}}})));
         assert!(!allowed(json!({"spec": {"unschedulable": true}})));
         assert!(!allowed(json!({"metadata": {"labels": null}})));
+    }
+
+    #[test]
+    fn a_field_grant_covers_this_field_where_it_says_and_nothing_beside_it() {
+        let rule = PartialRule {
+            api_version: "v1".into(),
+            kind: "PersistentVolumeClaim".into(),
+            labels: vec![],
+            annotations: vec![],
+            fields: vec!["spec.resources.requests.storage".into()],
+            namespaces: Some(NamespaceRule::Target),
+        };
+        let grants = Grants { partials: vec![rule], ..Grants::default() };
+        let claim = |namespace: &str| ObjectRef {
+            namespace: Some(namespace.into()),
+            ..ObjectRef::cluster("v1", "PersistentVolumeClaim", "c")
+        };
+        let size = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+        assert!(partial(&grants, &claim(PLACE.target), &size, PLACE).is_ok());
+        assert!(partial(&grants, &claim("elsewhere"), &size, PLACE).is_err());
+        for other in [
+            json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}, "volumeName": "v"}}),
+            json!({"spec": {"resources": {"requests": null}}}),
+            json!({"metadata": {"finalizers": []}}),
+        ] {
+            assert!(partial(&grants, &claim(PLACE.target), &other, PLACE).is_err(), "{other}");
+        }
     }
 
     fn objects_query(fields: &[&str]) -> Question {

@@ -13,6 +13,7 @@ mod desired;
 pub mod diff;
 mod failure;
 pub mod grants;
+mod handed;
 pub mod inventory;
 mod module;
 mod object;

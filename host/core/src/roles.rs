@@ -15,8 +15,11 @@ pub struct Rule {
     pub api_groups: Vec<String>,
     /// Resources, with their subresources.
     pub resources: Vec<String>,
+    /// Which of them; all when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource_names: Vec<String>,
     /// Verbs.
-    pub verbs: Vec<&'static str>,
+    pub verbs: Vec<String>,
 }
 
 /// What several modules need together.
@@ -43,7 +46,7 @@ pub struct UnknownResource {
 }
 
 /// Group and resource → verbs.
-type Sum = BTreeMap<(String, String), BTreeSet<&'static str>>;
+type Sum = BTreeMap<(String, String), BTreeSet<String>>;
 
 /// The least that these modules need. `resources` names plurals of kinds that neither Kubernetes nor one of the modules serves.
 ///
@@ -66,29 +69,37 @@ pub fn least(manifests: &[&Manifest], resources: &BTreeMap<String, String>) -> R
             })?;
             add(&mut cluster, &mut namespaces, &right, (group.to_owned(), plural));
         }
+        // Nobody can hand on what he lacks.
+        for rule in &manifest.grants.roles {
+            for (group, resource) in rule.api_groups.iter().flat_map(|g| rule.resources.iter().map(move |r| (g, r))) {
+                cluster.entry((group.clone(), resource.clone())).or_default().extend(rule.verbs.iter().cloned());
+            }
+        }
     }
+    let bound: BTreeSet<&String> = manifests.iter().flat_map(|manifest| &manifest.grants.binds).collect();
     let beyond = |sum: Sum| {
         let left = sum.into_iter().map(|(key, verbs)| {
             let everywhere = cluster.get(&key).cloned().unwrap_or_default();
-            (key, verbs.difference(&everywhere).copied().collect::<BTreeSet<_>>())
+            (key, verbs.difference(&everywhere).cloned().collect::<BTreeSet<_>>())
         });
         rules(left.filter(|(_, verbs)| !verbs.is_empty()).collect())
     };
     let namespaces = namespaces.into_iter().map(|(name, sum)| (name, beyond(sum)));
     Ok(Roles {
         namespaces: namespaces.filter(|(_, rules)| !rules.is_empty()).collect(),
-        cluster: rules(cluster.clone()),
+        cluster: rules(cluster.clone()).into_iter().chain(binding(&bound)).collect(),
     })
 }
 
 fn add(cluster: &mut Sum, namespaces: &mut BTreeMap<String, Sum>, right: &Right, (group, plural): (String, String)) {
     let sub = right.subresource.as_ref().map(|sub| format!("/{sub}")).unwrap_or_default();
     let key = (group, format!("{plural}{sub}"));
+    let verbs = || right.verbs.iter().map(|&verb| verb.to_owned());
     match &right.namespaces {
-        None => cluster.entry(key).or_default().extend(&right.verbs),
+        None => cluster.entry(key).or_default().extend(verbs()),
         Some(names) => {
             for name in names {
-                namespaces.entry(name.clone()).or_default().entry(key.clone()).or_default().extend(&right.verbs);
+                namespaces.entry(name.clone()).or_default().entry(key.clone()).or_default().extend(verbs());
             }
         }
     }
@@ -96,14 +107,25 @@ fn add(cluster: &mut Sum, namespaces: &mut BTreeMap<String, Sum>, right: &Right,
 
 /// Resources of one group with the same verbs share a rule.
 fn rules(sum: Sum) -> Vec<Rule> {
-    let mut shared = BTreeMap::<(String, Vec<&'static str>), Vec<String>>::new();
+    let mut shared = BTreeMap::<(String, Vec<String>), Vec<String>>::new();
     for ((group, resource), verbs) in sum {
         shared.entry((group, verbs.into_iter().collect())).or_default().push(resource);
     }
-    let rule = |((group, verbs), resources)| Rule { api_groups: vec![group], resources, verbs };
+    let rule =
+        |((group, verbs), resources)| Rule { api_groups: vec![group], resources, resource_names: Vec::new(), verbs };
     let mut rules: Vec<Rule> = shared.into_iter().map(rule).collect();
     rules.sort();
     rules
+}
+
+/// The right to bind to roles without holding what they allow.
+fn binding(names: &BTreeSet<&String>) -> Option<Rule> {
+    (!names.is_empty()).then(|| Rule {
+        api_groups: vec!["rbac.authorization.k8s.io".to_owned()],
+        resources: vec!["clusterroles".to_owned()],
+        resource_names: names.iter().map(|&name| name.clone()).collect(),
+        verbs: vec!["bind".to_owned()],
+    })
 }
 
 fn group(api_version: &str) -> &str {
@@ -157,6 +179,24 @@ mod tests {
                 {"apiGroups": ["example.org"], "resources": ["geese/status"], "verbs": ["patch"]},
             ])
         );
+    }
+
+    #[test]
+    fn what_a_module_hands_on_the_operator_has_to_hold() {
+        let module = manifest(
+            "m",
+            json!({
+                "roles": [{"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["update"]}],
+                "binds": ["view"],
+            }),
+        );
+        let rules = of(&[&module])["cluster"].clone();
+        let held = json!({"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["update"]});
+        let bound = json!({
+            "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "resourceNames": ["view"], "verbs": ["bind"],
+        });
+        assert!(rules.as_array().unwrap().contains(&held), "{rules}");
+        assert!(rules.as_array().unwrap().contains(&bound), "{rules}");
     }
 
     #[test]

@@ -88,8 +88,9 @@ fn grants(grants: &Grants) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     rows.extend(grants.children.iter().map(|r| of_kind("children", &r.api_version, &r.kind, place(&r.namespaces))));
     rows.extend(grants.partials.iter().map(|r| {
-        let keys: Vec<&str> = r.labels.iter().chain(&r.annotations).map(String::as_str).collect();
-        of_kind("partials", &r.api_version, &r.kind, keys.join(", "))
+        let keys: Vec<&str> = r.labels.iter().chain(&r.annotations).chain(&r.fields).map(String::as_str).collect();
+        let where_ = r.namespaces.as_ref().map(|rule| format!("{}: ", place(rule))).unwrap_or_default();
+        of_kind("partials", &r.api_version, &r.kind, format!("{where_}{}", keys.join(", ")))
     }));
     rows.extend(grants.objects.iter().map(|r| {
         let fields = if r.fields.is_empty() { "all fields".to_owned() } else { r.fields.join(", ") };
@@ -105,6 +106,15 @@ fn grants(grants: &Grants) -> Vec<Vec<String>> {
             ]
         }));
     }
+    rows.extend(grants.roles.iter().map(|r| {
+        let resources = r.api_groups.iter().flat_map(|group| {
+            r.resources
+                .iter()
+                .map(move |resource| if group.is_empty() { resource.clone() } else { format!("{group} {resource}") })
+        });
+        vec!["roles".to_owned(), resources.collect::<Vec<_>>().join(", "), r.verbs.join(", ")]
+    }));
+    rows.extend(grants.binds.iter().map(|name| vec!["binds".to_owned(), "ClusterRole".to_owned(), name.clone()]));
     rows.extend(grants.http.iter().map(|r| vec!["http".to_owned(), r.methods.join(", "), r.host.clone()]));
     rows
 }

@@ -60,7 +60,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Failure> {
 fn lines(roles: &Roles) -> Vec<String> {
     let row = |place: &str, rule: &Rule| {
         let group = rule.api_groups.iter().map(|group| if group.is_empty() { "core" } else { group });
-        vec![place.to_owned(), group.collect::<Vec<_>>().join(","), rule.resources.join(","), rule.verbs.join(",")]
+        let names = rule.resource_names.join(",");
+        let resources = rule.resources.join(",");
+        let resources = if names.is_empty() { resources } else { format!("{resources} {names}") };
+        vec![place.to_owned(), group.collect::<Vec<_>>().join(","), resources, rule.verbs.join(",")]
     };
     let cluster = roles.cluster.iter().map(|rule| row("the cluster", rule));
     let namespaces = roles.namespaces.iter().flat_map(|(name, rules)| rules.iter().map(move |rule| row(name, rule)));

@@ -9,7 +9,7 @@ use scone_api::{
 use super::{Evidence, LISTENS};
 use crate::{
     migration::{self, Migration},
-    service, snapshots, spec, volumes,
+    service, snapshots, spec,
 };
 
 impl Evidence<'_> {
@@ -22,7 +22,7 @@ impl Evidence<'_> {
             None => Condition::unknown(LISTENS, "Observing", "the pods are not known yet"),
         };
         let mut conditions = vec![missing::condition(self.pods()), listens, self.attested(), self.provisioned()];
-        conditions.extend([self.reported(), volumes::condition(self.site, self.spec, self.observation)]);
+        conditions.extend([self.reported(), self.volumes.condition()]);
         conditions.extend(spec::backup(self.spec).into_iter().flat_map(|_| [self.enabled(), self.controls()]));
         conditions.extend(self.safety.condition());
         conditions

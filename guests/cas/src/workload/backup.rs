@@ -53,9 +53,9 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
     }
 }
 
-/// In its own namespace: backups come and go. The operator must hold all of this itself, since nobody can grant what he lacks.
+/// In its own namespace: backups come and go. The manifest asks to hand all of this on.
 fn rules() -> Vec<PolicyRule> {
-    let all = ["get", "list", "watch", "create", "patch", "delete"];
+    let all = super::ALL;
     vec![
         rule("", &["pods"], &["get", "list", "watch", "create", "delete"]),
         rule("", &["pods/log"], &["get"]),

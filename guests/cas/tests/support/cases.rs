@@ -213,7 +213,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "a changed StatefulSet rolls out",
         "PENDING RollingOut",
-        "Provisioned",
+        "Upgrading",
         &[("parent/spec/image", "registry.scontain.com/scone.cloud/cas:6.0.7")],
         &[("condition:statefulset.cas/EqualSpecs", "False"), ("provisioned", "Yes")],
     ),
@@ -491,7 +491,15 @@ pub(crate) const CASES: &[Case] = &[
         &[("condition:DCAPReported", "False")],
     ),
     case(
-        "a volume that is smaller than wanted is told with the command that lets it grow",
+        "an upgrade goes on until the pod with the new image is ready",
+        "PENDING PodsStarting",
+        "Upgrading",
+        &[("parent/status/phase", "Upgrading"), UNREADY, YOUNG],
+        &[],
+    ),
+    case("an upgrade is over then", "HEALTHY Healthy", "HEALTHY", &[("parent/status/phase", "Upgrading")], &[]),
+    case(
+        "a volume that is smaller than wanted is told",
         "HEALTHY Healthy",
         "HEALTHY",
         &[("parent/spec/persistence", "{size: 2Gi}")],

@@ -8,7 +8,7 @@ use super::{DIGEST, Input, Step, Verb, check};
 use crate::{
     Child, Document, Identity, ObjectRef, Readiness, Rejection, Strategy,
     diff::{self, Change},
-    grants, inventory,
+    grants, handed, inventory,
     readiness::{self, Standing},
 };
 
@@ -48,6 +48,7 @@ pub(super) fn step(input: &Input<'_>, parent: &ObjectRef, child: &Child, held_ba
 /// The child's document with what the host adds: the set's label, the owner, the digest.
 fn complete(input: &Input<'_>, parent: &ObjectRef, child: &Child) -> Result<Value, Rejection> {
     let mut document = check::child_document(child)?;
+    handed::check(input.grants, &child.identity, &document, &input.desired.children)?;
     let owned = can_own(parent, &child.identity);
     if !owned && !input.finalizer {
         return Err(Rejection::NeedsFinalizer { identity: child.identity.clone(), parent: parent.clone() });

@@ -30,7 +30,7 @@ pub(super) fn steps(input: &Input<'_>) -> Result<Vec<PartialStep>, Rejection> {
         steps.extend(set(input, partial, held.get(&partial.identity).copied(), &manager)?);
     }
     for (identity, object) in held.iter().filter(|(identity, _)| !named.contains(**identity)) {
-        steps.push(withdraw(identity, object, &manager));
+        steps.extend(withdraw(input, identity, object, &manager));
     }
     steps.sort_by(|a, b| a.identity.cmp(&b.identity));
     Ok(steps)
@@ -43,14 +43,17 @@ fn set(
     manager: &str,
 ) -> Result<Option<PartialStep>, Rejection> {
     let identity = &partial.identity;
-    let mut wanted = partial.document.to_value().map_err(|_| mismatch(identity, "is no JSON object"))?;
-    grants::partial(input.grants, identity, &wanted)?;
+    let wanted = partial.document.to_value().map_err(|_| mismatch(identity, "is no JSON object"))?;
+    grants::partial(input.grants, identity, &wanted, input.place)?;
     let Some(existing) = held.or_else(|| input.existing.get(identity)) else {
         // A partial never creates: when its object is gone there is nothing to label.
         return Ok(None);
     };
     let existing = existing.to_value().map_err(|_| mismatch(identity, "is unreadable in the cache"))?;
-    merge(&mut wanted, bare(identity, &existing));
+    let mut all = kept(input, identity, &existing, manager);
+    merge(&mut all, wanted);
+    merge(&mut all, bare(identity, &existing));
+    let wanted = all;
     let mut changes = diff::changes(&wanted, &existing);
     let (held, named) = (held_keys(&existing, manager), wanted_keys(&wanted));
     changes.extend(held.difference(&named).map(|key| taken_back(&existing, key)));
@@ -60,14 +63,38 @@ fn set(
     Ok(Some(PartialStep { identity: identity.clone(), verb, document, changes }))
 }
 
-fn withdraw(identity: &ObjectRef, object: &Document, manager: &str) -> PartialStep {
+/// None where nothing is left to take back: what cannot be withdrawn stays held for good.
+fn withdraw(input: &Input<'_>, identity: &ObjectRef, object: &Document, manager: &str) -> Option<PartialStep> {
     let object = object.to_value().unwrap_or_default();
-    PartialStep {
+    let mut document = kept(input, identity, &object, manager);
+    let held = held_keys(&object, manager);
+    if held.is_empty() && document != Value::Null {
+        return None;
+    }
+    merge(&mut document, bare(identity, &object));
+    Some(PartialStep {
         identity: identity.clone(),
         verb: PartialVerb::Withdraw,
-        document: Document::from_value(&bare(identity, &object)),
-        changes: held_keys(&object, manager).iter().map(|key| taken_back(&object, key)).collect(),
+        document: Document::from_value(&document),
+        changes: held.iter().map(|key| taken_back(&object, key)).collect(),
+    })
+}
+
+/// The fields that are held beside labels and annotations, as they are; null without any. Whoever applies a document without them has
+/// them removed, and nobody knows what they were: a claim cannot shrink again.
+fn kept(input: &Input<'_>, identity: &ObjectRef, object: &Value, manager: &str) -> Value {
+    let mut kept = Value::Null;
+    for path in grants::partial_rules(input.grants, identity).flat_map(|rule| &rule.fields) {
+        let steps: Vec<&str> = path.split('.').collect();
+        let claimed: String = steps.iter().map(|step| format!("/f:{step}")).collect();
+        let value = object.pointer(&format!("/{}", steps.join("/")));
+        let Some(value) = value.filter(|_| claims(object, manager).any(|claim| claim.pointer(&claimed).is_some()))
+        else {
+            continue;
+        };
+        merge(&mut kept, steps.iter().rev().fold(value.clone(), |inner, step| json!({(*step): inner})));
     }
+    kept
 }
 
 fn taken_back(object: &Value, key: &str) -> Change {
@@ -98,14 +125,20 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// The label and annotation keys that a manager owns, from `metadata.managedFields`.
-fn held_keys(object: &Value, manager: &str) -> BTreeSet<String> {
+/// The fields that a manager owns, from `metadata.managedFields`.
+fn claims<'a>(object: &'a Value, manager: &str) -> impl Iterator<Item = &'a Value> {
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
-    let ours = entries.filter(|entry| entry.get("manager").and_then(Value::as_str) == Some(manager));
+    entries
+        .filter(move |entry| entry.get("manager").and_then(Value::as_str) == Some(manager))
+        .filter_map(|entry| entry.get("fieldsV1"))
+}
+
+/// The label and annotation keys among them.
+fn held_keys(object: &Value, manager: &str) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
-    for entry in ours {
+    for claim in claims(object, manager) {
         for part in ["labels", "annotations"] {
-            let fields = entry.pointer(&format!("/fieldsV1/f:metadata/f:{part}")).and_then(Value::as_object);
+            let fields = claim.pointer(&format!("/f:metadata/f:{part}")).and_then(Value::as_object);
             keys.extend(
                 fields
                     .into_iter()

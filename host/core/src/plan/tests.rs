@@ -40,6 +40,8 @@ fn world(children: Vec<Child>) -> World {
                 kind: "Node".into(),
                 labels: vec!["example.org/*".into()],
                 annotations: vec![],
+                fields: vec!["spec.size".into()],
+                namespaces: None,
             }],
             ..Grants::default()
         },
@@ -325,6 +327,56 @@ fn a_partial_of_an_object_that_does_not_exist_creates_nothing() {
     world.finalizer = true;
     world.desired.partials = vec![label("example.org/ok")];
     assert!(world.plan().unwrap().partials.is_empty());
+}
+
+/// A node that has this of the module: a label, when `labelled`, and the size, which a grant names.
+fn sized(size: i64, labelled: bool) -> Value {
+    let mut node = node(if labelled { json!({"example.org/ok": "true"}) } else { json!({}) });
+    node["spec"] = json!({"size": size, "other": 1});
+    let labels = if labelled { json!({"f:labels": {"f:example.org/ok": {}}}) } else { json!({}) };
+    node["metadata"]["managedFields"] = json!([{
+        "manager": partial_manager("thing", &parent_ref()),
+        "fieldsV1": {"f:metadata": labels, "f:spec": {"f:size": {}}}
+    }]);
+    node
+}
+
+#[test]
+fn a_granted_field_is_set_and_no_other() {
+    let mut world = world(vec![]);
+    world.finalizer = true;
+    world.objects = vec![node(json!({}))];
+    let set = |spec: Value| Partial {
+        identity: ObjectRef::cluster("v1", "Node", "n1"),
+        document: Document::from_value(&json!({"spec": spec})),
+    };
+    world.desired.partials = vec![set(json!({"size": 5}))];
+    let step = world.plan().unwrap().partials.remove(0);
+    assert_eq!((step.verb, step.document.to_value().unwrap()["spec"].clone()), (PartialVerb::Set, json!({"size": 5})));
+    world.objects = vec![sized(5, false)];
+    assert_eq!(world.plan().unwrap().partials[0].verb, PartialVerb::Unchanged);
+    world.desired.partials = vec![set(json!({"size": 5, "other": 2}))];
+    assert_eq!(world.plan().unwrap_err().reason(), "Ungranted");
+}
+
+#[test]
+fn a_field_that_is_no_longer_named_stays_while_labels_beside_it_go() {
+    let mut world = world(vec![]);
+    world.finalizer = true;
+    world.held = vec![observed(&sized(5, true))];
+    let step = world.plan().unwrap().partials.remove(0);
+    assert_eq!(step.verb, PartialVerb::Withdraw);
+    let document = step.document.to_value().unwrap();
+    assert_eq!((&document["spec"], document["metadata"].get("labels")), (&json!({"size": 5}), None));
+    world.held = vec![observed(&sized(5, false))];
+    assert!(world.plan().unwrap().partials.is_empty(), "nothing is left to take back");
+    world.desired.partials = vec![label("example.org/ok")];
+    let step = world.plan().unwrap().partials.remove(0);
+    assert_eq!(
+        step.document.to_value().unwrap()["spec"],
+        json!({"size": 5}),
+        "a label that comes later takes nothing away"
+    );
 }
 
 #[test]
