@@ -72,6 +72,11 @@ pub(crate) struct Run {
     /// This replica's name in the lease: that of its pod, or else of its host and process.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+    /// A server is reached at another address than its name says, such as `cas.prod.svc:8081=127.0.0.1:8081` where kubectl forwards that
+    /// port: for an operator outside of the cluster, where names of Services lead nowhere. May be given more than once. Its certificate is
+    /// judged by its name as ever.
+    #[arg(long, value_name = "HOST:PORT=ADDRESS:PORT", value_parser = detour, action = clap::ArgAction::Append)]
+    pub(crate) connect_to: Vec<(String, SocketAddr)>,
     /// Seconds after which the API server ends a watch, so that it is asked for anew; a connection that died silently is noticed a
     /// little later. For tests.
     #[arg(long, hide = true, default_value_t = 90)]
@@ -109,6 +114,13 @@ pub(crate) struct Logging {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     full.parse().map_err(|_| "write an address and a port, such as 0.0.0.0:8080 or :8080".to_owned())
+}
+
+/// `host:port=address:port`.
+fn detour(text: &str) -> Result<(String, SocketAddr), String> {
+    let parts = text.split_once('=').filter(|(server, _)| server.contains(':'));
+    let parsed = parts.and_then(|(server, address)| Some((server.to_owned(), address.parse().ok()?)));
+    parsed.ok_or_else(|| "write a server and an address, such as cas.prod.svc:8081=127.0.0.1:8081".to_owned())
 }
 
 /// A filter of log lines, as it is when it makes sense.
@@ -171,5 +183,14 @@ mod tests {
         assert_eq!(address(":8080"), Ok("0.0.0.0:8080".parse().unwrap()));
         assert_eq!(address("127.0.0.1:0"), Ok("127.0.0.1:0".parse().unwrap()));
         assert!(address("8080").unwrap_err().contains(":8080"));
+    }
+
+    #[test]
+    fn a_detour_is_a_server_and_an_address() {
+        let (server, address) = detour("cas.prod.svc:8081=127.0.0.1:8081").unwrap();
+        assert_eq!((server.as_str(), address.port()), ("cas.prod.svc:8081", 8081));
+        for wrong in ["cas.prod.svc:8081", "cas=127.0.0.1:1", "cas:1=localhost", ""] {
+            assert!(detour(wrong).unwrap_err().contains("such as"), "{wrong}");
+        }
     }
 }

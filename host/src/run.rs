@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
         watch_seconds: arguments.watch_seconds,
         client: client.clone(),
         store: Arc::clone(&store),
-        outside: Arc::new(Beyond::new(client.clone(), store, Arc::clone(&clock), wake)),
+        outside: Arc::new(Beyond::new(client.clone(), store, Arc::clone(&clock), wake, arguments.connect_to.iter().cloned().collect())),
         clock,
         namespace: namespace.clone(),
         witness: Arc::clone(&metrics) as Arc<dyn operator_controller::Witness>,

@@ -15,6 +15,7 @@ use kube::Client;
 use operator_core::{Action, Deed, Finding, ObjectRef, Query, QueryFailure, Question};
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 
+pub use self::http::Detours;
 use self::{deeds::Deeds, http::Servers, questions::Questions};
 use crate::{Asker, Cache, Clock, Found, Outside, Store, apply};
 
@@ -29,8 +30,14 @@ pub struct Beyond {
 
 impl Beyond {
     /// Asks through `client`; sends a parent to `wake` when one of its answers has changed.
-    pub fn new(client: Client, store: Arc<Store>, clock: Arc<dyn Clock>, wake: UnboundedSender<ObjectRef>) -> Self {
-        let (servers, permits) = (Servers::new(client.clone()), Semaphore::new(AT_ONCE));
+    pub fn new(
+        client: Client,
+        store: Arc<Store>,
+        clock: Arc<dyn Clock>,
+        wake: UnboundedSender<ObjectRef>,
+        detours: Detours,
+    ) -> Self {
+        let (servers, permits) = (Servers::new(client.clone(), detours), Semaphore::new(AT_ONCE));
         let field = Arc::new(Field { client, store, clock, wake, servers, permits });
         Self { questions: Arc::new(Questions::new(Arc::clone(&field))), deeds: Arc::new(Deeds::new(field)) }
     }

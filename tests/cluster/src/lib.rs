@@ -10,6 +10,7 @@
 //! Everything ends with the process that made it, also by kill -9.
 
 mod api;
+mod exec;
 mod forward;
 pub mod go;
 mod image;

@@ -14,7 +14,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::Error;
+use crate::{Error, exec};
 
 /// Largest request that is passed on, in bytes.
 const LIMIT: usize = 4 * 1024 * 1024;
@@ -34,6 +34,10 @@ pub enum Fate {
     Mute,
     /// The server is not asked; the answer is a watch that tells at once that it is too old, as API servers do.
     Expire,
+    /// The server is not asked; the answer is this text, such as the log of a pod that nobody runs.
+    Text(String),
+    /// The server is not asked; a command in a pod ends with this code, and printed this.
+    Command(i32, String),
 }
 
 /// Decides about a request: its method, and its path with the query.
@@ -121,16 +125,19 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
     let seen = *shared.hole.borrow();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let fate = if seen.open { Fate::Swallow } else { (shared.decide)(request.method().as_str(), &path) };
+    let is_mute = fate == Fate::Mute;
     match fate {
         Fate::Pass | Fate::Mute => {}
         Fate::Delay(time) => tokio::time::sleep(time).await,
         Fate::Refuse(code) => return refuse(code),
         Fate::Expire => return expire(),
+        Fate::Text(text) => return text.into_response(),
+        Fate::Command(code, printed) => return exec::answer(request, code, printed),
         Fate::Swallow => return std::future::pending().await,
     }
     let answer = pass_on(&shared, seen, request, &path).await;
     shared.heard(seen).await;
-    if fate == Fate::Mute { std::future::pending().await } else { answer }
+    if is_mute { std::future::pending().await } else { answer }
 }
 
 async fn pass_on(shared: &Shared, seen: Hole, request: Request, path: &str) -> Response {

@@ -74,6 +74,11 @@ impl Shared {
         &self.own.sha256
     }
 
+    /// The published marker, readable by anybody. A store that has it already keeps it.
+    pub(crate) fn provision(&self) {
+        let _ = self.store.upload("name: provisioned\naccess_policy: {read: [ANY]}\n", Who::Anonymous);
+    }
+
     pub(crate) fn count(&self, request: String) {
         *Self::locked(&self.counts).entry(request).or_default() += 1;
     }
@@ -113,8 +118,7 @@ impl StandIn {
             other: Identity::new(&options.names)?,
         });
         if options.provisioned {
-            // The published marker, readable by anybody; an empty store takes it.
-            let _ = shared.store.upload("name: provisioned\naccess_policy: {read: [ANY]}\n", Who::Anonymous);
+            shared.provision();
         }
         let broken = |source| Error::Listen { address: options.listen.clone(), source };
         let listener = TcpListener::bind(&options.listen).await.map_err(broken)?;
@@ -122,6 +126,11 @@ impl StandIn {
         let acceptor = TlsAcceptor::from(tls::config(Arc::clone(&shared))?);
         let task = tokio::spawn(accept(listener, acceptor, Arc::clone(&shared)));
         Ok(Self { shared, address, task })
+    }
+
+    /// Adds the policy that marks a provisioned CAS.
+    pub fn provision(&self) {
+        self.shared.provision();
     }
 
     /// Where it is.

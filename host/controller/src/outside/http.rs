@@ -1,6 +1,6 @@
 //! One request to one server, over a connection of its own: they are minutes apart, and a pool would keep trust and secrets alive.
 
-use std::{convert::Infallible, future::pending, net::IpAddr, sync::OnceLock};
+use std::{collections::BTreeMap, convert::Infallible, future::pending, net::{IpAddr, SocketAddr}, sync::OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue as Value, Method, Request, Response, header};
@@ -37,16 +37,20 @@ static TOLD: [HeaderName; 8] = [
     HeaderName::from_static("docker-content-digest"),
 ];
 
+/// Servers by `host:port` that are reached at another address than their name says.
+pub type Detours = BTreeMap<String, SocketAddr>;
+
 /// Sends requests to servers.
 pub(super) struct Servers {
     client: Client,
+    detours: Detours,
     /// Reading the public roots takes milliseconds.
     system: OnceLock<Verifier>,
 }
 
 impl Servers {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, system: OnceLock::new() }
+    pub(super) fn new(client: Client, detours: Detours) -> Self {
+        Self { client, detours, system: OnceLock::new() }
     }
 
     /// What talks to the API server, for Secrets.
@@ -71,13 +75,13 @@ impl Servers {
         let server = request.server().map_err(|why| failed(request, why))?;
         let message = self.message(namespace, request, &server, more).await?;
         if !server.secure {
-            return speak(connect(&server).await?, message).await;
+            return speak(self.connect(&server).await?, message).await;
         }
         // Before anything is sent: what a Secret lacks is not the server's fault.
         let verifier = self.verifier(namespace, &request.trust).await?;
         let config = trust::configuration(verifier, Shown::clone(shown))?;
         let name = ServerName::try_from(server.host.clone()).map_err(|error| failed(request, error))?;
-        let stream = connect(&server).await?;
+        let stream = self.connect(&server).await?;
         let stream = TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream).await;
         let stream = stream.map_err(|error| {
             let place = place(&server);
@@ -152,6 +156,28 @@ impl Servers {
             }
         }
     }
+
+    /// Connects to the first address that answers. Link-local addresses are left out: clouds serve a machine's own credentials there.
+    async fn connect(&self, server: &Server) -> Result<TcpStream, QueryFailure> {
+        let unreachable = |why: String| QueryFailure::Unreachable(format!("{}: {why}", place(server)));
+        let named = (server.host.as_str(), server.port);
+        let found = match self.detours.get(&authority(server)) {
+            Some(&address) => vec![address],
+            None => lookup_host(named).await.map_err(|error| unreachable(error.to_string()))?.collect(),
+        };
+        let mut why = "the name has no address".to_owned();
+        for address in found {
+            if is_link_local(address.ip()) {
+                why = format!("{} is a link-local address, where no server is asked", address.ip());
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(unreachable(why))
+    }
 }
 
 fn value(text: &str) -> Result<Value, header::InvalidHeaderValue> {
@@ -170,25 +196,6 @@ fn place(server: &Server) -> String {
 
 fn failed(request: &HttpRequest, why: impl std::fmt::Display) -> QueryFailure {
     QueryFailure::Failed(format!("{} {}: {why}", request.method, request.url))
-}
-
-/// Connects to the first address that answers. Link-local addresses are left out: clouds serve a machine's own credentials there.
-async fn connect(server: &Server) -> Result<TcpStream, QueryFailure> {
-    let unreachable = |why: String| QueryFailure::Unreachable(format!("{}: {why}", place(server)));
-    let found =
-        lookup_host((server.host.as_str(), server.port)).await.map_err(|error| unreachable(error.to_string()))?;
-    let mut why = "the name has no address".to_owned();
-    for address in found {
-        if is_link_local(address.ip()) {
-            why = format!("{} is a link-local address, where no server is asked", address.ip());
-            continue;
-        }
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => why = error.to_string(),
-        }
-    }
-    Err(unreachable(why))
 }
 
 fn is_link_local(address: IpAddr) -> bool {

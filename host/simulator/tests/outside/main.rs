@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
-use operator_controller::{Asker, Beyond, Clock, Found, Outside, Store};
+use operator_controller::{Asker, Beyond, Clock, Detours, Found, Outside, Store};
 use operator_core::{
     Action, Deed, Extension, Finding, HttpRequest, HttpResponse, ObjectRef, Query, QueryFailure, Question, SecretKey,
     Trust,
@@ -46,7 +46,7 @@ impl Stage {
         let (wake, woken) = unbounded_channel();
         let cluster = FakeCluster::new();
         let stage = Self {
-            beyond: Beyond::new(cluster.client(), Arc::new(Store::default()), Arc::new(Midnight), wake),
+            beyond: Beyond::new(cluster.client(), Arc::new(Store::default()), Arc::new(Midnight), wake, Detours::new()),
             woken,
             cluster,
             parent: ObjectRef::namespaced("example.org/v1", "Thing", "team", "t"),

@@ -11,6 +11,7 @@ mod told;
 
 pub(crate) mod balancer;
 pub(crate) mod certificates;
+pub(crate) mod kubelet;
 
 use std::{
     io::{BufRead, BufReader},
@@ -235,6 +236,48 @@ impl Stage {
                 .unwrap();
         let plural = if file.starts_with("sgx") { "sgxplugins" } else { "las" };
         self.apply_text(&text, "base.scone.cloud/v1beta1", plural).await;
+    }
+
+    /// The objects of one of the manifests that the scenarios use. No test asks a registry on the internet.
+    pub(crate) fn manifest(&self, file: &str) -> Vec<Value> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/manifests").join(file);
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut objects: Vec<Value> =
+            text.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect();
+        for object in &mut objects {
+            if let Some(watched) = object.pointer_mut("/spec/autoUpdate") {
+                *watched = false.into();
+            }
+        }
+        objects
+    }
+
+    /// Applies all objects of such a manifest.
+    pub(crate) async fn apply_all(&self, file: &str) {
+        for object in self.manifest(file) {
+            self.apply_one(&object).await;
+        }
+    }
+
+    /// Applies an object of a kind that modules serve, or a Secret.
+    pub(crate) async fn apply_one(&self, object: &Value) {
+        let plural = match object["kind"].as_str().unwrap() {
+            "SGXPlugin" => "sgxplugins",
+            "LAS" => "las",
+            "CAS" => "cas",
+            "Vault" => "vaults",
+            "SignedPolicy" => "signedpolicies",
+            "EncryptedPolicy" => "encryptedpolicies",
+            "ImagePullSecret" => "imagepullsecrets",
+            "Secret" => "secrets",
+            other => panic!("the plural of {other} is not known here"),
+        };
+        self.apply_value(object, object["apiVersion"].as_str().unwrap(), plural).await;
+    }
+
+    /// A client of an administrator who is not the operator.
+    pub(crate) async fn client(&self) -> Client {
+        self.ring().client(&Identity::admin("tester")).await.unwrap()
     }
 
     async fn apply_text(&self, text: &str, api_version: &str, plural: &str) {

@@ -1,0 +1,121 @@
+//! Ring api: all kinds are installed for the first time on a real API server, with actors in the place of kubelets and a stand-in for CAS.
+#![cfg(test)]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stand_in_cas::{Options, StandIn, encrypt};
+use support::{Stage, kubelet::Kubelets, soon};
+
+const CAS: (&str, &str) = ("services.scone.cloud/v1beta1", "cas");
+const MODULES: [&str; 7] = ["pull-secret", "sgxplugin", "las", "cas", "vault", "signed-policy", "encrypted-policy"];
+const TRUST: &str = "cas.scone.cloud/trust";
+
+impl Stage {
+    /// Waits until a field of an object holds this.
+    async fn shows(&self, (api_version, plural): (&str, &str), namespace: Option<&str>, name: &str, field: &str, value: &str) -> Value {
+        let mut last = Value::Null;
+        let mut poll = tokio::time::interval(Duration::from_millis(100));
+        for _ in 0..900 {
+            poll.tick().await;
+            last = self.get(api_version, plural, namespace, name).await.unwrap_or_default();
+            if last["status"][field] == value {
+                return last;
+            }
+        }
+        panic!("{plural} {name} never shows {field} {value}: {:#}", last["status"]);
+    }
+
+    async fn change(&self, (api_version, plural): (&str, &str), name: &str, spec: Value) {
+        let path = format!("/apis/{api_version}/namespaces/default/{plural}/{name}");
+        self.send("PATCH", &path, "application/merge-patch+json", &json!({"spec": spec})).await.unwrap();
+    }
+
+    /// What the injector of Vault does: it tells the API server its authority.
+    async fn certify(&self) {
+        let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/vault-agent-injector.default";
+        soon("the webhook of Vault's injector", || async { self.read(path).await.ok() }).await;
+        let authority = [json!({"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": AUTHORITY})];
+        self.send("PATCH", path, "application/json-patch+json", &json!(authority)).await.unwrap();
+    }
+}
+
+const AUTHORITY: &str = "Y2E=";
+
+#[tokio::test]
+async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more() {
+    let stage = Stage::with(&MODULES).await;
+    let cas = StandIn::with(Options { provisioned: false, ..Options::default() }).await.unwrap();
+    let kubelets = Kubelets::start(stage.client().await, &["node-1", "node-2", "node-3"]).await;
+    let log = |container: &str, line: &str| kubelets.logs.lock().unwrap().insert(container.to_owned(), line.to_owned());
+    log("las", "public key of the quoting enclave on {node}: 3f9a1c77d0b24e58c6e1f0a29b7d4385126f0e9d8c7b6a5941302f1e0d9c8b7a\n");
+    log("vault", "init statement: 8M9vZ2nq4s1uXk0cW7yQ3tBf5hJpL6aRdEgKiNmOoSxTzVwYbCrHjDlFAGIPUMQe8M9vZ2nq4s1uXk0c\n");
+    let (_proxy, kubeconfig) = stage.proxy(kubelets.decide()).await;
+    let detours = ["cas.default.svc:8081", "cas.default:8081"].map(|server| format!("{server}=127.0.0.1:{}", cas.port()));
+    let arguments: Vec<&str> = detours.iter().flat_map(|detour| ["--connect-to", detour]).collect();
+    let operator = stage.operator_with(&kubeconfig, &arguments).await;
+
+    stage.apply_all("registry-credentials.yaml").await;
+    stage.apply_all("pull-secrets.yaml").await;
+    stage.apply_all("sgxplugin.yaml").await;
+    stage.shows(("base.scone.cloud/v1beta1", "sgxplugins"), None, "sgxplugin", "state", "HEALTHY").await;
+    stage.apply_all("las.yaml").await;
+    let las = stage.shows(("base.scone.cloud/v1beta1", "las"), None, "las", "state", "HEALTHY").await;
+    assert_eq!(las["status"]["numberAvailable"], 3, "{las:#}");
+
+    stage.apply_all("cas.yaml").await;
+    let made = stage.shows(CAS, Some("default"), "cas", "phase", "Unprovisioned").await;
+    assert_eq!(made["status"]["attestable"], "Yes", "{made:#}");
+    soon("the copy of the credentials", || stage.get("v1", "secrets", Some("default"), "sconeapps")).await;
+    cas.provision();
+    stage.shows(CAS, Some("default"), "cas", "phase", "HEALTHY").await;
+    stage.change(CAS, "cas", json!({"backup-controller": {"enabled": true, "session": "cas-owner/primary-backup/upgrade"}})).await;
+    stage.shows(CAS, Some("default"), "cas", "phase", "EnablingMigration").await;
+    log("backup-controller", "registered nodes: {\"node-1\":true,\"node-2\":true,\"node-3\":true}\n");
+    let healthy = stage.shows(CAS, Some("default"), "cas", "phase", "HEALTHY").await;
+    assert_eq!(healthy["status"]["migrationNodeRatio"], "3/3", "{healthy:#}");
+    assert_eq!(healthy["status"]["safetyServiceStatus"], "Healthy", "{healthy:#}");
+    assert_eq!(healthy["status"]["databasePvcStatus"], "Bound", "{healthy:#}");
+    assert_eq!(healthy["status"]["snapshotStatus"], "Persisted", "{healthy:#}");
+
+    stage.apply_all("vault.yaml").await;
+    stage.certify().await;
+    stage.shows(("services.scone.cloud/v1beta1", "vaults"), Some("default"), "vault", "state", "HEALTHY").await;
+
+    let trust = format!("sha256:{}", cas.certificate_sha256());
+    for mut policy in stage.manifest("policies.yaml") {
+        policy["metadata"]["annotations"][TRUST] = trust.clone().into();
+        if policy["kind"] == "EncryptedPolicy" {
+            policy["spec"]["policy"] = encrypt("name: app\nversion: \"0.3\"\n").into();
+            policy["spec"]["encryptionKey"] = cas.encryption_key().into();
+        }
+        stage.apply_one(&policy).await;
+    }
+    for (plural, name) in [("signedpolicies", "team"), ("encryptedpolicies", "app")] {
+        stage.shows(("cas.scone.cloud/v1beta1", plural), Some("default"), name, "state", "REGISTERED").await;
+    }
+    soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
+
+    for (api_version, plural, namespace, name) in [
+        ("services.scone.cloud/v1beta1", "vaults", Some("default"), "vault"),
+        ("services.scone.cloud/v1beta1", "cas", Some("default"), "cas"),
+        ("base.scone.cloud/v1beta1", "las", None, "las"),
+        ("base.scone.cloud/v1beta1", "sgxplugins", None, "sgxplugin"),
+    ] {
+        stage.delete(api_version, plural, namespace, name).await;
+        soon("its end", || async { stage.get(api_version, plural, namespace, name).await.is_none().then_some(()) }).await;
+    }
+    for plural in ["statefulsets", "deployments", "daemonsets"] {
+        soon("the end of workloads", || async {
+            stage.list("apps/v1", plural).await?["items"].as_array()?.is_empty().then_some(())
+        })
+        .await;
+    }
+    let claims = stage.list("v1", "persistentvolumeclaims").await.unwrap();
+    let mut claims: Vec<_> = claims["items"].as_array().unwrap().iter().map(|c| c["metadata"]["name"].as_str().unwrap()).collect();
+    claims.retain(|name| name.contains("database"));
+    assert_eq!(claims, ["database-cas-0", "database-snapshots-cas-0"], "volumes of a CAS stay");
+    operator.stop().await;
+}
