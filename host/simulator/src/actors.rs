@@ -57,10 +57,11 @@ impl Actors {
         changed | !cluster.collect_garbage().is_empty()
     }
 
-    /// Device plug-ins register devices with the kubelet of their node while they are ready, and lose them with the hardware.
+    /// Device plug-ins register devices with the kubelet of their node while they are ready, and lose them with the hardware. A
+    /// silent node stays in the API server as it was.
     fn plug(&self, cluster: &FakeCluster) -> bool {
         let mut changed = false;
-        for node in cluster.all("v1", "Node") {
+        for node in cluster.all("v1", "Node").into_iter().filter(is_ready) {
             let name = text(&node, "/metadata/name").to_owned();
             let identity = ObjectRef::cluster("v1", "Node", &name);
             let there: Vec<(String, Value)> = self

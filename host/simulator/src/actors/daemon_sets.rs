@@ -24,8 +24,10 @@ fn roll(cluster: &FakeCluster, set: &Value) -> bool {
     }
     let (pods, revision) = (pods::of(cluster, set), pods::template_hash(set, 8));
     let nodes: Vec<String> = wanted_nodes(cluster, set);
+    // A taint that only keeps new pods off leaves those that run.
+    let kept = nodes_without(cluster, set, &["NoExecute"]);
     let mut changed = false;
-    for pod in pods.iter().filter(|pod| !nodes.iter().any(|node| node == text(pod, "/spec/nodeName"))) {
+    for pod in pods.iter().filter(|pod| !kept.iter().any(|node| node == text(pod, "/spec/nodeName"))) {
         changed |= cluster.remove(&reference(pod));
     }
     for node in nodes.iter().filter(|node| !pods.iter().any(|pod| text(pod, "/spec/nodeName") == **node)) {
@@ -43,6 +45,11 @@ fn roll(cluster: &FakeCluster, set: &Value) -> bool {
 
 /// The nodes that the pod template selects and that it tolerates.
 fn wanted_nodes(cluster: &FakeCluster, set: &Value) -> Vec<String> {
+    nodes_without(cluster, set, &["NoSchedule", "NoExecute"])
+}
+
+/// The nodes that the pod template selects and that have no taint with one of these effects that it does not tolerate.
+fn nodes_without(cluster: &FakeCluster, set: &Value, effects: &[&str]) -> Vec<String> {
     let selector =
         set.pointer("/spec/template/spec/nodeSelector").and_then(Value::as_object).cloned().unwrap_or_default();
     let tolerations =
@@ -52,7 +59,7 @@ fn wanted_nodes(cluster: &FakeCluster, set: &Value) -> Vec<String> {
         let selected = selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value));
         let taints = node.pointer("/spec/taints").and_then(Value::as_array).into_iter().flatten();
         let repelled = taints
-            .filter(|taint| matches!(text(taint, "/effect"), "NoSchedule" | "NoExecute"))
+            .filter(|taint| effects.contains(&text(taint, "/effect")))
             // The DaemonSet controller tolerates what the node controller sets.
             .filter(|taint| !text(taint, "/key").starts_with("node.kubernetes.io/"))
             .any(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)));
@@ -78,7 +85,11 @@ fn pod(set: &Value, node: &str, revision: &str) -> Value {
 
 fn report(cluster: &FakeCluster, set: &Value) -> bool {
     let (pods, revision) = (pods::of(cluster, set), pods::template_hash(set, 8));
-    let desired = wanted_nodes(cluster, set).len();
+    let wanted = wanted_nodes(cluster, set);
+    let desired = wanted.len();
+    // Counted are pods where they should be; those elsewhere are only told.
+    let (pods, elsewhere): (Vec<_>, Vec<_>) =
+        pods.into_iter().partition(|pod| wanted.iter().any(|node| node == text(pod, "/spec/nodeName")));
     let ready = pods.iter().filter(|pod| is_ready(pod)).count();
     let updated = pods.iter().filter(|pod| text(pod, "/metadata/labels/controller-revision-hash") == revision).count();
     let identity = reference(set);
@@ -87,7 +98,7 @@ fn report(cluster: &FakeCluster, set: &Value) -> bool {
         if let Some(map) = set.as_object_mut() {
             map.insert("status".into(), json!({
                 "observedGeneration": generation, "desiredNumberScheduled": desired, "currentNumberScheduled": pods.len(),
-                "numberMisscheduled": 0, "numberReady": ready, "numberAvailable": ready,
+                "numberMisscheduled": elsewhere.len(), "numberReady": ready, "numberAvailable": ready,
                 "numberUnavailable": desired.saturating_sub(ready), "updatedNumberScheduled": updated,
             }));
         }

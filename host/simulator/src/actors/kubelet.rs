@@ -77,7 +77,13 @@ impl Actors {
         status.insert("name".into(), name.into());
         status.insert("image".into(), image.into());
         status.insert("restartCount".into(), 0.into());
-        let bad = self.bad_images.iter().find(|(part, _)| image.contains(part.as_str()));
+        let before = pod.pointer("/status/containerStatuses").and_then(Value::as_array).into_iter().flatten();
+        let running = before
+            .into_iter()
+            .find(|status| text(status, "/name") == name)
+            .and_then(|status| status.pointer("/state/running").cloned());
+        // Who runs has its image already.
+        let bad = self.bad_images.iter().find(|(part, _)| running.is_none() && image.contains(part.as_str()));
         let (ready, state) = match bad {
             Some((_, message)) if created => {
                 (false, json!({"waiting": {"reason": "ImagePullBackOff", "message": message}}))
@@ -85,11 +91,6 @@ impl Actors {
             Some((_, message)) => (false, json!({"waiting": {"reason": "ErrImagePull", "message": message}})),
             None if !created => (false, json!({"waiting": {"reason": "ContainerCreating"}})),
             None => {
-                let before = pod.pointer("/status/containerStatuses").and_then(Value::as_array).into_iter().flatten();
-                let running = before
-                    .into_iter()
-                    .find(|status| text(status, "/name") == name)
-                    .and_then(|status| status.pointer("/state/running").cloned());
                 let fails = self.failing_probes.iter().any(|(n, c)| n == node && c == name);
                 // A container is ready one step after it runs, as a first probe comes after the start.
                 (running.is_some() && !fails, json!({"running": running.unwrap_or_else(|| json!({"startedAt": now}))}))

@@ -16,7 +16,11 @@ pub(crate) type Cause = (String, String, String);
 /// Everything that is wrong with an object that is about to be stored.
 pub(crate) fn causes(identity: &ObjectRef, schema: Option<&Value>, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut found = Vec::new();
-    if !is_subdomain(&identity.name) {
+    if is_rbac(&identity.api_version) {
+        if !is_path_segment(&identity.name) {
+            found.push(invalid("metadata.name", "must be no . or .. and hold no / and no %"));
+        }
+    } else if !is_subdomain(&identity.name) {
         found.push(invalid("metadata.name", "must be lower-case letters, digits, - and . (RFC 1123), at most 253"));
     }
     labels(object.pointer("/metadata/labels"), "metadata.labels", &mut found);
@@ -175,6 +179,15 @@ fn is_subdomain(text: &str) -> bool {
     let label = |label: &str| label.split('.').all(|part| part.len() > 63 || is_dns_label(part));
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     !text.is_empty() && text.len() <= 253 && text.chars().all(inner) && label(text)
+}
+
+/// Roles and their bindings may have names such as `system:node`: whatever can be a part of a path.
+fn is_rbac(api_version: &str) -> bool {
+    api_version.starts_with("rbac.authorization.k8s.io/")
+}
+
+fn is_path_segment(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && !text.contains(['/', '%'])
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

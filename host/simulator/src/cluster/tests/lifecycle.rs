@@ -207,3 +207,12 @@ fn a_request_for_a_device_must_equal_its_limit() {
     let expected = "spec.template.spec.containers[0].resources.requests.x.example/device: must be equal to its limit";
     assert_eq!(refusals(&set), [expected]);
 }
+
+#[test]
+fn names_of_roles_may_hold_colons_and_other_names_may_not() {
+    let role = |name: &str| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}});
+    let (code, _) = post(&cluster(), "/apis/rbac.authorization.k8s.io/v1/clusterroles", &role("scone:a:reader"));
+    assert_eq!(code, 201);
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a:b"}});
+    assert_eq!(post(&cluster(), MAPS, &map).0, 422);
+}
