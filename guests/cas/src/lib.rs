@@ -129,7 +129,7 @@ impl Module for CasModule {
 /// Its volumes stay.
 fn going(parent: &CAS) -> Desired {
     let (status, why) = (status::going(parent), report::going("CAS"));
-    let before = parent.status.as_ref().map(|status| status.state);
+    let before = parent.status.as_ref().map(|status| (status.state, &*status.conditions));
     Desired::new()
         .status(&status)
         .conditions(report::health(status.state, &why))
@@ -220,7 +220,7 @@ fn reinstall(snapshot: &Snapshot<CAS>, spec: &CASSpec, pieces: &[Piece], now: i6
 /// What every CAS says.
 fn say(desired: Desired, snapshot: &Snapshot<CAS>, site: &Site<'_>, judgement: &Judgement) -> Desired {
     let Judgement { status, why } = judgement;
-    let before = snapshot.parent.status.as_ref().map(|status| status.state);
+    let before = snapshot.parent.status.as_ref().map(|status| (status.state, &*status.conditions));
     let desired = desired
         .status(status)
         .conditions(report::health(status.state, why))

@@ -41,6 +41,9 @@ pub(crate) const POD_FIELDS: [&str; 11] = [
     "status.phase",
 ];
 
+/// The label of nodes on which LAS works (published).
+const LAS_OK: &str = "las.scontain.com/ok";
+
 /// The id of the query about the claim of a volume.
 pub(crate) fn claim_id(volume: &str) -> String {
     format!("claim-{volume}")
@@ -83,6 +86,12 @@ impl Observation {
     pub(crate) fn silent_nodes(&self) -> BTreeSet<&str> {
         let nodes = self.nodes.iter().flatten();
         nodes.filter(|node| !is_node_ready(&node.status.conditions)).map(|node| &*node.metadata.name).collect()
+    }
+
+    /// Whether LAS works on a node, as far as the node tells.
+    pub(crate) fn has_las(&self, node: &str) -> bool {
+        let found = self.nodes.iter().flatten().find(|found| found.metadata.name == node);
+        found.is_none_or(|node| node.metadata.labels.get(LAS_OK).is_some_and(|value| value == "true"))
     }
 
     /// The one pod of CAS.

@@ -55,8 +55,11 @@ pub(crate) fn judge(
     let before = |field: Option<&Time>| field.map(|time| time.0.as_second());
     let taken_before = before(earlier.and_then(|status| status.snapshot_timestamp.as_ref()));
     let log = started.and_then(|_| snapshot.lines(LOG)).and_then(Result::ok).map(Log::read).unwrap_or_default();
-    let newest = started.and_then(|_| newest(snapshot));
-    let taken = newest.or(taken_before);
+    let taken = match started.and_then(|_| newest(snapshot)) {
+        Some(newest) => newest,
+        // Nobody knows.
+        None => taken_before,
+    };
     let checked_before = before(earlier.and_then(|status| status.snapshot_checkup_timestamp.as_ref()));
     let checked = step(checked_before, taken.into_iter().chain(log.checked).max());
     let look = Look { snapshot, wanted, started, provisioned, taken, failed: log.failed };
@@ -68,10 +71,16 @@ pub(crate) fn judge(
     }
 }
 
-/// When the newest snapshot was completed.
-fn newest(snapshot: &Snapshot<CAS>) -> Option<i64> {
-    let result = snapshot.command(NEWEST)?.ok().filter(|result| result.code == 0)?;
-    String::from_utf8_lossy(&result.stdout).trim().parse().ok()
+/// When the newest snapshot was completed, when there is one: those on a volume that ends with the pod are gone with it. None while that
+/// is not known.
+fn newest(snapshot: &Snapshot<CAS>) -> Option<Option<i64>> {
+    let result = snapshot.command(NEWEST)?.ok()?;
+    match result.code {
+        0 => String::from_utf8_lossy(&result.stdout).trim().parse().ok().map(Some),
+        // What `stat` says of a file that is not there.
+        1 => Some(None),
+        _ => None,
+    }
 }
 
 fn step(before: Option<i64>, now: Option<i64>) -> Option<i64> {

@@ -27,6 +27,9 @@ use crate::{
 /// The condition that remembers since when CAS is ready.
 const LISTENS: &str = "Listening";
 
+/// The condition that tells whether CAS could be attested when it was tried last.
+const ATTESTED: &str = "Attested";
+
 /// The verdict: the status, and why.
 pub(crate) struct Judgement {
     pub(crate) status: CASStatus,
@@ -95,7 +98,8 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Judgement {
     };
     let (state, why) = evidence.state();
     let facts = (state, said.provisioned, said.attestable);
-    let phase = phase(facts, migration.is_enabled(), evidence.is_upgrading(), snapshots.status);
+    let failed = evidence.attestation_failed();
+    let phase = phase(facts, failed, migration.is_enabled(), evidence.is_upgrading(), snapshots.status);
     Judgement { status: CASStatus { state, phase, ..status }, why }
 }
 
@@ -104,6 +108,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Judgement {
 #[expect(clippy::match_same_arms, reason = "the first that holds, in order")]
 pub(crate) fn phase(
     (state, provisioned, attestable): (State, Provisioned, Attestable),
+    attestation_failed: bool,
     may_migrate: bool,
     is_upgrading: bool,
     snapshots: SnapshotStatus,
@@ -111,7 +116,8 @@ pub(crate) fn phase(
     match (provisioned, state) {
         (Provisioned::No | Provisioned::Unknown, State::Pending) => Phase::Uninitialized,
         (Provisioned::No, _) => Phase::Unprovisioned,
-        _ if attestable != Attestable::Yes && state != State::Pending => Phase::AttestationFailure,
+        _ if attestation_failed && state != State::Pending => Phase::AttestationFailure,
+        (Provisioned::Unknown, _) if attestable != Attestable::Yes => Phase::Uninitialized,
         (Provisioned::Unknown, _) => Phase::Unhealthy,
         (Provisioned::Yes, _) if !may_migrate => Phase::EnablingMigration,
         (Provisioned::Yes, State::Pending) if is_upgrading => Phase::Upgrading,
@@ -130,6 +136,13 @@ impl Evidence<'_> {
 
     fn main_pod(&self) -> Option<&ObservedPod> {
         self.observation.main_pod(self.site)
+    }
+
+    /// Whether somebody tried to attest CAS, and could not: now, or when it was last ready.
+    fn attestation_failed(&self) -> bool {
+        let earlier =
+            self.conditions().iter().any(|condition| condition.type_ == ATTESTED && condition.status == "False");
+        self.said.attestable != Attestable::Yes && (self.said.failure.is_some() || earlier)
     }
 
     /// Whether CAS changes to another image: its pod has the one before, or has not been ready since.

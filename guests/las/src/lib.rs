@@ -119,7 +119,7 @@ fn rival<'a>(name: &str, all: &'a [OtherLas]) -> Option<&'a str> {
 /// it.
 fn going(parent: &LAS) -> Desired {
     let (status, why) = (status::going(parent), report::going("LAS"));
-    let before = parent.status.as_ref().map(|status| status.state);
+    let before = parent.status.as_ref().map(|status| (status.state, &*status.conditions));
     Desired::new()
         .status(&status)
         .conditions(report::health(status.state, &why))
@@ -200,7 +200,7 @@ fn log(site: &Site<'_>, pod: &str) -> Query {
 /// What every LAS says.
 fn say(desired: Desired, snapshot: &Snapshot<LAS>, site: &Site<'_>, judgement: &Judgement) -> Desired {
     let Judgement { status, why } = judgement;
-    let before = snapshot.parent.status.as_ref().map(|status| status.state);
+    let before = snapshot.parent.status.as_ref().map(|status| (status.state, &*status.conditions));
     let desired = desired
         .status(status)
         .conditions(report::health(status.state, why))

@@ -304,7 +304,7 @@ fn without_set(mut labels: BTreeMap<String, String>) -> BTreeMap<String, String>
 pub(crate) fn without_sources(parent: &ImagePullSecret, selected: &mut Selected) {
     for source in &parent.spec.registry.credentials {
         if source.name == name(parent) {
-            selected.namespaces.remove(source::namespace(source));
+            selected.holding.extend(selected.namespaces.take(source::namespace(source)));
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) const POD_FIELDS: [&str; 3] = ["metadata.annotations", "metadata.labe
 pub(crate) struct Selected {
     /// Those that fit and stay.
     pub(crate) namespaces: BTreeSet<String>,
+    /// Those that fit, and hold a source under the wanted name: they need no copy.
+    pub(crate) holding: BTreeSet<String>,
     /// Names in the spec of which there is no namespace.
     pub(crate) absent: Vec<String>,
 }
@@ -183,7 +185,11 @@ pub(crate) fn read(snapshot: &Snapshot<ImagePullSecret>, target: &TargetConfig) 
     let there: BTreeSet<&str> = namespaces.iter().map(|seen| seen.metadata.name.as_str()).collect();
     let absent = names.iter().filter(|name| !there.contains(name.as_str())).cloned().collect();
     let stays = namespaces.iter().map(|seen| &seen.metadata).filter(|seen| seen.deletion_timestamp.is_none());
-    Ok(Selected { namespaces: stays.filter(|seen| fits(seen)).map(|seen| seen.name.clone()).collect(), absent })
+    Ok(Selected {
+        namespaces: stays.filter(|seen| fits(seen)).map(|seen| seen.name.clone()).collect(),
+        holding: BTreeSet::new(),
+        absent,
+    })
 }
 
 /// The namespaces of pods that fit.

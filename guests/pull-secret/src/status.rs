@@ -101,7 +101,11 @@ fn state(evidence: &Evidence<'_>) -> (State, Problem) {
     if let Some(found) = unsettled(evidence) {
         return found;
     }
+    let holding = evidence.selected.map_or(0, |selected| selected.holding.len());
     let message = match copies.wanted {
+        0 if holding > 0 => {
+            format!("the namespaces that fit have Secret {secret} already, as a source, {holding} of them")
+        }
         0 => format!("no namespace fits a selector, so Secret {secret} is in none"),
         wanted => format!("Secret {secret} is in all namespaces that fit, {wanted} of them"),
     };
@@ -270,11 +274,11 @@ fn selected(selected: Result<&Selected, &Blind>) -> Condition {
     let Ok(selected) = selected else {
         return Condition::unknown(TYPE, "Observing", "the namespaces are not known");
     };
-    let mut message = format!("namespaces that fit: {}", selected.namespaces.len());
+    let mut message = format!("namespaces that fit: {}", selected.namespaces.len() + selected.holding.len());
     if !selected.absent.is_empty() {
         message += &format!("; named, but not there: {}", listed(selected.absent.iter().cloned()));
     }
-    if selected.namespaces.is_empty() {
+    if selected.namespaces.is_empty() && selected.holding.is_empty() {
         return Condition::false_(TYPE, "None", message);
     }
     Condition::true_(TYPE, "Selected", message)

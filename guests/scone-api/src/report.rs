@@ -1,5 +1,6 @@
 //! How every SCONE kind tells its health: conditions, events, and which of two resources counts.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1;
 use operator_guest::{Condition, Event};
 
 use crate::{State, observe::Meta, problem::Problem};
@@ -7,14 +8,17 @@ use crate::{State, observe::Meta, problem::Problem};
 /// Problems told in one message; the others are told once these are solved.
 const MOST_PROBLEMS: usize = 5;
 
+/// The condition with the state and its reason. Unlike `Ready` it is the module's alone.
+const HEALTH: &str = "IsHealthy";
+
 type Make = fn(&str, &str, String) -> Condition;
 
 /// `Ready` and `IsHealthy`. Pending is unknown health: "any condition Unknown makes the resource PENDING".
 pub fn health(state: State, why: &Problem) -> [Condition; 2] {
     match state {
-        State::Healthy => [("Ready", Condition::true_ as Make), ("IsHealthy", Condition::true_)],
-        State::Pending => [("Ready", Condition::false_ as Make), ("IsHealthy", Condition::unknown)],
-        State::Unhealthy => [("Ready", Condition::false_ as Make), ("IsHealthy", Condition::false_)],
+        State::Healthy => [("Ready", Condition::true_ as Make), (HEALTH, Condition::true_)],
+        State::Pending => [("Ready", Condition::false_ as Make), (HEALTH, Condition::unknown)],
+        State::Unhealthy => [("Ready", Condition::false_ as Make), (HEALTH, Condition::false_)],
     }
     .map(|(type_, make)| make(type_, why.reason, why.message.clone()))
 }
@@ -34,10 +38,15 @@ pub fn deletion(kind: &str, present: bool) -> Condition {
     }
 }
 
-/// An event when the state changes, never otherwise.
-pub fn event(before: Option<State>, state: State, why: &Problem) -> Option<Event> {
+/// An event when the state changes, or the reason for being UNHEALTHY. `before` is the state that was told, with its conditions.
+pub fn event(before: Option<(State, &[v1::Condition])>, state: State, why: &Problem) -> Option<Event> {
     let tell = if state == State::Unhealthy { Event::warning } else { Event::normal };
-    (before != Some(state)).then(|| tell(why.reason, "Check", why.message.clone()))
+    let told = before.filter(|(told, _)| *told == state).is_some_and(|(_, conditions)| {
+        // Reasons are a closed set, and what waits changes its reason all the time.
+        let reason = conditions.iter().find(|condition| condition.type_ == HEALTH).map(|condition| &condition.reason);
+        state != State::Unhealthy || reason.is_none_or(|reason| reason == why.reason)
+    });
+    (!told).then(|| tell(why.reason, "Check", why.message.clone()))
 }
 
 /// Several problems as one: the first gives the reason. `rest` says where the others are, if they are too many for one message.

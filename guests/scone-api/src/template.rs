@@ -47,6 +47,9 @@ struct TemplateContainer {
     #[serde(deserialize_with = "or_default")]
     resources: Resources,
     security_context: Value,
+    liveness_probe: Value,
+    readiness_probe: Value,
+    startup_probe: Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -102,8 +105,12 @@ impl Template {
 }
 
 impl TemplateContainer {
-    fn compared(&self, there: Option<&Self>) -> [(&'static str, bool); 6] {
+    fn compared(&self, there: Option<&Self>) -> [(&'static str, bool); 9] {
         let same = |field: fn(&Self) -> &Value| there.is_some_and(|there| holds(field(self), field(there)));
+        // One that is not wanted and yet there is a contradiction: nobody but who makes the template adds probes.
+        let alike = |field: fn(&Self) -> &Value| {
+            same(field) && there.is_some_and(|there| is_empty(field(self)) == is_empty(field(there)))
+        };
         [
             ("image", same(|container| &container.image)),
             ("imagePullPolicy", same(|container| &container.image_pull_policy)),
@@ -111,6 +118,9 @@ impl TemplateContainer {
             ("env", same(|container| &container.env)),
             ("resources", there.is_some_and(|there| self.resources.hold(&there.resources))),
             ("securityContext", same(|container| &container.security_context)),
+            ("livenessProbe", alike(|container| &container.liveness_probe)),
+            ("readinessProbe", alike(|container| &container.readiness_probe)),
+            ("startupProbe", alike(|container| &container.startup_probe)),
         ]
     }
 }

@@ -130,7 +130,7 @@ fn rival<'a>(name: &str, others: &'a [observe::OtherPlugin]) -> Option<&'a str> 
 /// not keep it.
 fn going(parent: &SGXPlugin) -> Desired {
     let (status, why) = (status::going(parent), report::going("SGXPlugin"));
-    let before = parent.status.as_ref().map(|status| status.state);
+    let before = parent.status.as_ref().map(|status| (status.state, &*status.conditions));
     Desired::new()
         .status(&status)
         .conditions(report::health(status.state, &why))
@@ -186,7 +186,7 @@ fn run(
 /// What every `SGXPlugin` says.
 fn say(desired: Desired, snapshot: &Snapshot<SGXPlugin>, site: &Site<'_>, judgement: &Judgement) -> Desired {
     let Judgement { status, why } = judgement;
-    let before = snapshot.parent.status.as_ref().map(|status| status.state);
+    let before = snapshot.parent.status.as_ref().map(|status| (status.state, &*status.conditions));
     let desired = desired
         .status(status)
         .conditions(report::health(status.state, why))

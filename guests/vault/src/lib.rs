@@ -96,7 +96,7 @@ impl Module for VaultModule {
 /// it.
 fn going(parent: &Vault) -> Desired {
     let (status, why) = (status::going(parent), report::going("Vault"));
-    let before = parent.status.as_ref().map(|status| status.state);
+    let before = parent.status.as_ref().map(|status| (status.state, &*status.conditions));
     Desired::new()
         .status(&status)
         .conditions(report::health(status.state, &why))
@@ -114,7 +114,7 @@ fn run(snapshot: &Snapshot<Vault>, site: &Site<'_>) -> Result<Desired, Failure> 
     let evidence =
         Evidence { parent: &snapshot.parent, site, observation: &observation, pods: &pods, owned: &owned, now };
     let Judgement { status, why } = status::judge(&evidence);
-    let before = snapshot.parent.status.as_ref().map(|status| status.state);
+    let before = snapshot.parent.status.as_ref().map(|status| (status.state, &*status.conditions));
     let desired = Desired::new()
         .children(parts.into_iter().map(Part::into_child))
         .query(ObjectQuery::of::<Node>().fields(NODE_FIELDS).ask(NODES))

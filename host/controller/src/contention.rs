@@ -51,10 +51,10 @@ impl Contention {
     }
 
     /// The same for a status, where each content counts for itself: in the middle of a fight a status goes back and forth, and
-    /// the one that tells of the fight must not wait because of that.
-    pub(crate) fn holds_status(&self, identity: &ObjectRef, said: &Document, now: i64) -> bool {
+    /// the one that tells of the fight must not wait because of that. Gives the seconds that it has to wait.
+    pub(crate) fn hold_status(&self, identity: &ObjectRef, said: &Document, now: i64) -> Option<u32> {
         let content = fingerprint(said.bytes());
-        self.note((identity.clone(), Some(content)), content, now).is_some()
+        self.note((identity.clone(), Some(content)), content, now).map(|held| held.wait)
     }
 
     fn note(&self, key: (ObjectRef, Option<u64>), content: u64, now: i64) -> Option<Held> {
@@ -110,7 +110,9 @@ mod tests {
     fn a_status_that_says_something_new_is_told_whatever_went_back_and_forth_before() {
         let contention = Contention::default();
         let identity = ObjectRef::namespaced("example.com/v1", "Wish", "a", "w");
-        let held = |said: &str, now| contention.holds_status(&identity, &Document::new(said.as_bytes().to_vec()), now);
+        let held = |said: &str, now| {
+            contention.hold_status(&identity, &Document::new(said.as_bytes().to_vec()), now).is_some()
+        };
         assert!((0..6).all(|n| !held(if n % 2 == 0 { "waiting" } else { "ready" }, n)));
         assert!(held("waiting", 6), "the same, for the fourth time");
         assert!(!held("contended", 6));

@@ -20,7 +20,7 @@ use crate::{
     awaited::Awaited,
     contention::Contention,
     observe::{self, Observation},
-    report,
+    report::{self, Reported},
     settled::Settled,
 };
 
@@ -295,22 +295,22 @@ async fn carry_out(
         let message = contended.into_iter().map(|(text, _)| text).collect::<Vec<_>>().join("; ");
         let progress = Progress::Stalled { reason: "Contended", message };
         let refused = refuse(ctx, module, observation, Some(&desired), progress).await?;
-        return Ok(Outcome { written, requeue: wait, ..refused });
+        return Ok(Outcome { written, requeue: sooner(wait, refused.requeue), ..refused });
     }
     let released = written.iter().any(|w| w.verb == "release");
     let reported = if released {
         ctx.forget(&parent);
-        None
+        Reported::default()
     } else {
         report::report(ctx, name, observation, desired.status.as_ref(), &desired.conditions, &progress).await?
     };
-    versions.extend(reported.map(|version| (parent.clone(), version)));
-    let reported = reported.is_some();
+    versions.extend(reported.version.map(|version| (parent.clone(), version)));
+    let (reported, held) = (reported.version.is_some(), reported.wait);
     if !released && !versions.is_empty() {
         let awaited = Awaited::new(versions, ctx.clock.now());
         ctx.remember(&parent, Memory { awaited, ..ctx.recall(&parent) });
     }
-    if ctx.spares && written.is_empty() && !reported && !plan.writes() && desired.actions.is_empty() {
+    if ctx.spares && written.is_empty() && !reported && held.is_none() && !plan.writes() && desired.actions.is_empty() {
         let settled = Settled::new(ctx, module.generation(), observation, answers, &desired, progress.clone());
         let memory = ctx.recall(&parent);
         ctx.remember(&parent, Memory { settled: Some(Arc::new(settled)), ..memory });
@@ -324,7 +324,7 @@ async fn carry_out(
         acted,
         events,
         samples: desired.samples,
-        requeue: desired.requeue,
+        requeue: sooner(desired.requeue, held),
         ..outcome(module, progress, true)
     })
 }
@@ -343,11 +343,11 @@ async fn refuse(
         // Some kinds take no status without fields that only the module knows: then the event below has to tell.
         Err(error) if error.is_invalid() => {
             warn!(%error, "the status takes no condition");
-            None
+            Reported::default()
         }
         other => other?,
     };
-    let reported = reported.is_some();
+    let (reported, held) = (reported.version.is_some(), reported.wait);
     let mut events = Vec::new();
     // What the status tells already needs no event, such as after a restart.
     if let Progress::Stalled { reason, message } = &progress
@@ -365,7 +365,12 @@ async fn refuse(
     }
     // Nothing in the cluster will change to bring it back.
     let requeue = matches!(progress, Progress::Waiting(_)).then_some(WAIT_SECONDS);
-    Ok(Outcome { reported, events, requeue, ..outcome(module, progress, true) })
+    Ok(Outcome { reported, events, requeue: sooner(requeue, held), ..outcome(module, progress, true) })
+}
+
+/// The smaller one.
+fn sooner(one: Option<u32>, other: Option<u32>) -> Option<u32> {
+    one.into_iter().chain(other).min()
 }
 
 fn outcome(module: &dyn Module, progress: Progress, exists: bool) -> Outcome {

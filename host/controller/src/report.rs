@@ -7,7 +7,16 @@ use tracing::warn;
 
 use crate::{Cache, Context, Error, api::Api, contention::fingerprint, observe::Observation, observe::parent_value};
 
-/// Writes the parent's status when it differs from what the parent shows; gives the version that the parent has then.
+/// What became of a status.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reported {
+    /// The version that the parent has since it was written; none when it was not.
+    pub(crate) version: Option<u64>,
+    /// Seconds after which it has to be written, when it is held back.
+    pub(crate) wait: Option<u32>,
+}
+
+/// Writes the parent's status when it differs from what the parent shows.
 pub(crate) async fn report(
     ctx: &Context,
     module: &str,
@@ -15,15 +24,17 @@ pub(crate) async fn report(
     answer: Option<&Document>,
     conditions: &[Condition],
     progress: &Progress,
-) -> Result<Option<u64>, Error> {
+) -> Result<Reported, Error> {
     let identity = observation.parent.object_ref();
     let parent = parent_value(observation)?;
     let conditions = status::conditions(conditions, progress);
     let now = ctx.clock.now();
-    let Some(next) = status::next(&parent, answer, &conditions, &time(now)) else { return Ok(None) };
-    if ctx.contention.holds_status(&identity, &said(answer, &conditions), now) {
-        warn!(object = %identity, "its status does not stay as written; does its CRD know `conditions` and all fields?");
-        return Ok(None);
+    let Some(next) = status::next(&parent, answer, &conditions, &time(now)) else {
+        return Ok(Reported::default());
+    };
+    if let Some(wait) = ctx.contention.hold_status(&identity, &said(answer, &conditions), now) {
+        warn!(object = %identity, wait, "its status goes back and forth, or does not stay as written; does its CRD know all fields?");
+        return Ok(Reported { version: None, wait: Some(wait) });
     }
     let mut metadata = json!({"name": identity.name});
     if let (Some(map), Some(namespace)) = (metadata.as_object_mut(), &identity.namespace) {
@@ -35,8 +46,8 @@ pub(crate) async fn report(
     let manager = plan::status_manager(module);
     match api.apply(&identity, Some("status"), &manager, &Document::from_value(&document)).await {
         // The parent went while its last status was computed.
-        Err(error) if error.is_not_found() => Ok(None),
-        other => other.map(Some),
+        Err(error) if error.is_not_found() => Ok(Reported::default()),
+        other => other.map(|version| Reported { version: Some(version), wait: None }),
     }
 }
 

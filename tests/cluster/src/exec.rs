@@ -49,8 +49,10 @@ fn status(code: i32) -> String {
     let causes = json!([{"reason": "ExitCode", "message": code.to_string()}]);
     let status = match code {
         0 => json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
-        _ => json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
-            "details": {"causes": causes}}),
+        _ => {
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
+            "details": {"causes": causes}})
+        }
     };
     status.to_string()
 }

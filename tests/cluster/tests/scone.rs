@@ -15,7 +15,14 @@ const TRUST: &str = "cas.scone.cloud/trust";
 
 impl Stage {
     /// Waits until a field of an object holds this.
-    async fn shows(&self, (api_version, plural): (&str, &str), namespace: Option<&str>, name: &str, field: &str, value: &str) -> Value {
+    async fn shows(
+        &self,
+        (api_version, plural): (&str, &str),
+        namespace: Option<&str>,
+        name: &str,
+        field: &str,
+        value: &str,
+    ) -> Value {
         let mut last = Value::Null;
         let mut poll = tokio::time::interval(Duration::from_millis(100));
         for _ in 0..900 {
@@ -50,10 +57,14 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     let cas = StandIn::with(Options { provisioned: false, ..Options::default() }).await.unwrap();
     let kubelets = Kubelets::start(stage.client().await, &["node-1", "node-2", "node-3"]).await;
     let log = |container: &str, line: &str| kubelets.logs.lock().unwrap().insert(container.to_owned(), line.to_owned());
-    log("las", "public key of the quoting enclave on {node}: 3f9a1c77d0b24e58c6e1f0a29b7d4385126f0e9d8c7b6a5941302f1e0d9c8b7a\n");
+    log(
+        "las",
+        "public key of the quoting enclave on {node}: 3f9a1c77d0b24e58c6e1f0a29b7d4385126f0e9d8c7b6a5941302f1e0d9c8b7a\n",
+    );
     log("vault", "init statement: 8M9vZ2nq4s1uXk0cW7yQ3tBf5hJpL6aRdEgKiNmOoSxTzVwYbCrHjDlFAGIPUMQe8M9vZ2nq4s1uXk0c\n");
     let (_proxy, kubeconfig) = stage.proxy(kubelets.decide()).await;
-    let detours = ["cas.default.svc:8081", "cas.default:8081"].map(|server| format!("{server}=127.0.0.1:{}", cas.port()));
+    let detours =
+        ["cas.default.svc:8081", "cas.default:8081"].map(|server| format!("{server}=127.0.0.1:{}", cas.port()));
     let arguments: Vec<&str> = detours.iter().flat_map(|detour| ["--connect-to", detour]).collect();
     let operator = stage.operator_with(&kubeconfig, &arguments).await;
 
@@ -71,7 +82,13 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     soon("the copy of the credentials", || stage.get("v1", "secrets", Some("default"), "sconeapps")).await;
     cas.provision();
     stage.shows(CAS, Some("default"), "cas", "phase", "HEALTHY").await;
-    stage.change(CAS, "cas", json!({"backup-controller": {"enabled": true, "session": "cas-owner/primary-backup/upgrade"}})).await;
+    stage
+        .change(
+            CAS,
+            "cas",
+            json!({"backup-controller": {"enabled": true, "session": "cas-owner/primary-backup/upgrade"}}),
+        )
+        .await;
     stage.shows(CAS, Some("default"), "cas", "phase", "EnablingMigration").await;
     log("backup-controller", "registered nodes: {\"node-1\":true,\"node-2\":true,\"node-3\":true}\n");
     let healthy = stage.shows(CAS, Some("default"), "cas", "phase", "HEALTHY").await;
@@ -105,7 +122,8 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
         ("base.scone.cloud/v1beta1", "sgxplugins", None, "sgxplugin"),
     ] {
         stage.delete(api_version, plural, namespace, name).await;
-        soon("its end", || async { stage.get(api_version, plural, namespace, name).await.is_none().then_some(()) }).await;
+        soon("its end", || async { stage.get(api_version, plural, namespace, name).await.is_none().then_some(()) })
+            .await;
     }
     for plural in ["statefulsets", "deployments", "daemonsets"] {
         soon("the end of workloads", || async {
@@ -114,7 +132,8 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
         .await;
     }
     let claims = stage.list("v1", "persistentvolumeclaims").await.unwrap();
-    let mut claims: Vec<_> = claims["items"].as_array().unwrap().iter().map(|c| c["metadata"]["name"].as_str().unwrap()).collect();
+    let mut claims: Vec<_> =
+        claims["items"].as_array().unwrap().iter().map(|c| c["metadata"]["name"].as_str().unwrap()).collect();
     claims.retain(|name| name.contains("database"));
     assert_eq!(claims, ["database-cas-0", "database-snapshots-cas-0"], "volumes of a CAS stay");
     operator.stop().await;

@@ -6,7 +6,7 @@ use scone_api::{
     missing,
 };
 
-use super::{Evidence, LISTENS};
+use super::{ATTESTED, Evidence, LISTENS};
 use crate::{
     migration::{self, Migration},
     service, snapshots, spec,
@@ -29,11 +29,16 @@ impl Evidence<'_> {
     }
 
     fn attested(&self) -> Condition {
-        const TYPE: &str = "Attested";
-        match (self.said.attestable, &self.said.failure) {
-            (Attestable::Yes, _) => Condition::true_(TYPE, "Attested", "CAS could be attested"),
-            (_, Some(how)) => Condition::false_(TYPE, "AttestationFailed", format!("CAS could not be attested: {how}")),
-            _ => Condition::unknown(TYPE, "Observing", "nobody has tried yet"),
+        let earlier =
+            self.conditions().iter().find(|condition| condition.type_ == ATTESTED && condition.status == "False");
+        match (self.said.attestable, &self.said.failure, earlier) {
+            (Attestable::Yes, ..) => Condition::true_(ATTESTED, "Attested", "CAS could be attested"),
+            (_, Some(how), _) => {
+                Condition::false_(ATTESTED, "AttestationFailed", format!("CAS could not be attested: {how}"))
+            }
+            // Like the status, which keeps what was known while CAS is not ready.
+            (_, None, Some(earlier)) => Condition::false_(ATTESTED, "AttestationFailed", earlier.message.clone()),
+            (_, None, None) => Condition::unknown(ATTESTED, "Observing", "nobody has tried yet"),
         }
     }
 
@@ -71,7 +76,9 @@ impl Evidence<'_> {
             // The end of this message is how the next reconcile knows which controller has registered them.
             Some(since) => {
                 let message = format!("{ratio} nodes are registered by the backup controller that started at {since}");
-                if self.migration.is_enabled() {
+                if self.migration.wanted == 0 {
+                    Condition::false_(type_, "NoSGXNode", message)
+                } else if self.migration.is_enabled() {
                     Condition::true_(type_, "Registered", message)
                 } else {
                     Condition::false_(type_, "Registering", message)

@@ -76,7 +76,19 @@ impl Evidence<'_> {
         };
         let name = &pod.metadata.name;
         if pod.is_leaving() {
-            return Some(pending("PodsStarting", format!("pod {name} ends, and is made again")));
+            let overdue = self.pods().and_then(|pods| pods.overdue(self.conditions(), self.now, ""));
+            return Some(match overdue {
+                Some(problem) => (State::Unhealthy, problem),
+                None => pending("PodsStarting", format!("pod {name} ends, and is made again")),
+            });
+        }
+        // Between a change and the end of the pod that was made before it.
+        let counts = self.observation.set.as_ref().and_then(|set| set.current());
+        if pod.is_ready() && counts.is_some_and(|counts| counts.updated_replicas < 1) {
+            return Some(pending(
+                "RollingOut",
+                format!("pod {name} is of before the latest change, and is made again"),
+            ));
         }
         if pod.is_ready() {
             return None;
@@ -85,7 +97,10 @@ impl Evidence<'_> {
             pod.running_since(workload::CAS).or_else(|| unix_seconds(pod.metadata.creation_timestamp.as_deref()?));
         let allowed = spec::start(self.spec);
         if made.is_some_and(|made| self.now - made >= allowed) {
-            let message = format!("pod {name} is not ready, and nothing says why; see: kubectl describe pod {name}");
+            let message = format!(
+                "pod {name} is not ready, and nothing says why; see: kubectl describe pod -n {} {name}",
+                self.site.namespace
+            );
             return Some(unhealthy("PodNotReady", message));
         }
         Some(pending("PodsStarting", format!("pod {name} starts")))
@@ -97,8 +112,12 @@ impl Evidence<'_> {
         let settled = self.is_overdue(LISTENS, "True");
         if said.attestable != Attestable::Yes {
             let how = said.failure.as_deref().unwrap_or("nobody could try");
+            let las = self.main_pod().and_then(|pod| pod.node()).filter(|node| !self.observation.has_las(node));
+            let las = las.map_or_else(String::new, |node| {
+                format!("LAS does not work on its node {node}, see: kubectl get las -o yaml; else ")
+            });
             let message = format!(
-                "CAS could not be attested ({how}); see: kubectl exec -n {namespace} {name}-0 -c cas -- {}",
+                "CAS could not be attested ({how}); {las}see: kubectl exec -n {namespace} {name}-0 -c cas -- {}",
                 cli::ATTEST.join(" ")
             );
             let is_new = !said.is_attestation_known && !settled;
@@ -193,7 +212,12 @@ impl Evidence<'_> {
         match self.safety.status {
             SafetyStatus::Unhealthy if self.is_overdue(safety::HEALTHY, "False") => Some(unhealthy(
                 "SafetyServiceUnhealthy",
-                format!("{}; see: kubectl describe deploy {}", self.safety.message(), self.site.safety()),
+                format!(
+                    "{}; see: kubectl describe deploy -n {} {}",
+                    self.safety.message(),
+                    self.site.namespace,
+                    self.site.safety()
+                ),
             )),
             SafetyStatus::Unhealthy | SafetyStatus::Unknown => {
                 Some(pending("SafetyServiceStarting", self.safety.message()))

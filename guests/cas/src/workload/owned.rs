@@ -47,7 +47,7 @@ pub(crate) fn pieces(objects: &Objects, observation: &Observation, children: &[O
     pieces
 }
 
-const SPEC: (&str, &str) = ("spec", "/spec");
+const SPEC: (&str, &str) = ("settings", "/spec");
 const LABELS: (&str, &str) = ("labels", "/metadata/labels");
 
 fn passives(objects: &Objects, children: &[Observed]) -> Vec<Piece> {

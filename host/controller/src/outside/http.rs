@@ -1,6 +1,12 @@
 //! One request to one server, over a connection of its own: they are minutes apart, and a pool would keep trust and secrets alive.
 
-use std::{collections::BTreeMap, convert::Infallible, future::pending, net::{IpAddr, SocketAddr}, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::pending,
+    net::{IpAddr, SocketAddr},
+    sync::OnceLock,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue as Value, Method, Request, Response, header};

@@ -179,3 +179,28 @@ fn an_outage_during_clean_up_leaves_no_orphan() {
         assert_eq!(node["metadata"]["labels"], json!({"zone": "z"}), "after {writes} writes");
     }
 }
+
+/// A status that goes back and forth is slowed; what holds in the end has to be told in the end.
+#[test]
+fn a_status_that_is_held_back_is_written_when_its_time_has_come() {
+    let stage = Stage::new(|_| Desired::default());
+    let says = |state: &'static str| {
+        stage.answers(move |_| Desired {
+            status: Some(Document::from_value(&json!({"state": state}))),
+            ..Desired::default()
+        });
+        stage.once()
+    };
+    let shown = || stage.object(&stage.parent).unwrap()["status"]["state"].clone();
+    let held = (0..10).find_map(|_| {
+        says("waiting");
+        let outcome = says("ready");
+        (shown() != "ready").then_some(outcome)
+    });
+    let outcome = held.expect("it is held back at some time");
+    let wait = outcome.requeue.expect("the parent comes back");
+    assert!((1..=60).contains(&wait), "{wait}");
+    stage.world.advance(i64::from(wait));
+    stage.once();
+    assert_eq!(shown(), "ready");
+}

@@ -117,13 +117,15 @@ impl Actor {
     /// Nodes stay ready.
     async fn beat(&self) {
         for node in &self.nodes {
-            let condition = json!({"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now()});
+            let condition =
+                json!({"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now()});
             let mut status = json!({"conditions": [condition]});
             if self.devices.contains(node) {
                 status["capacity"] = json!({SGX: "20", "pods": "110"});
                 status["allocatable"] = status["capacity"].clone();
             }
-            let _ = send(&self.client, "PATCH", &format!("/api/v1/nodes/{node}/status"), &json!({"status": status})).await;
+            let _ =
+                send(&self.client, "PATCH", &format!("/api/v1/nodes/{node}/status"), &json!({"status": status})).await;
         }
     }
 
@@ -155,10 +157,13 @@ impl Actor {
         let app = text(pod, "/metadata/labels/app.kubernetes.io~1name");
         let selector = pod["spec"]["nodeSelector"].as_object().cloned().unwrap_or_default();
         let nodes = self.list("/api/v1/nodes").await;
-        let fits = nodes.iter().filter(|node| selector.iter().all(|(key, value)| node["metadata"]["labels"][key] == *value));
+        let fits =
+            nodes.iter().filter(|node| selector.iter().all(|(key, value)| node["metadata"]["labels"][key] == *value));
         let alike = |node: &str| {
             pods.iter()
-                .filter(|pod| text(pod, "/spec/nodeName") == node && text(pod, "/metadata/labels/app.kubernetes.io~1name") == app)
+                .filter(|pod| {
+                    text(pod, "/spec/nodeName") == node && text(pod, "/metadata/labels/app.kubernetes.io~1name") == app
+                })
                 .count()
         };
         fits.map(|node| text(node, "/metadata/name")).min_by_key(|node| alike(node)).map(str::to_owned)
@@ -178,7 +183,8 @@ impl Actor {
             };
             containers.map(status).collect()
         };
-        let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": now(), "finishedAt": now()}});
+        let ended =
+            json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": now(), "finishedAt": now()}});
         let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"];
         let status = json!({"phase": "Running", "startTime": now(), "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
             "conditions": conditions.map(|type_| json!({"type": type_, "status": "True", "lastTransitionTime": now()})),
