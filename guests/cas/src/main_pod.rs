@@ -73,6 +73,10 @@ fn action_id(pod: &ObservedPod) -> String {
 
 /// What keeps a pod from working and waiting will not cure. The first container is the main one.
 pub(crate) fn problems(pod: &ObservedPod, containers: &[&str], observation: &Observation, what: &str) -> Vec<Problem> {
+    // Also of one that leaves: on a silent node it never does, and nothing takes its place.
+    if let Some(node) = pod.node().filter(|node| observation.silent_nodes().contains(node)) {
+        return vec![problem::node_not_ready(node, what)];
+    }
     if pod.is_leaving() {
         return Vec::new();
     }
@@ -80,9 +84,6 @@ pub(crate) fn problems(pod: &ObservedPod, containers: &[&str], observation: &Obs
         return vec![problem::unplaced(&pod.metadata.name, message)];
     }
     let Some(node) = pod.node() else { return Vec::new() };
-    if observation.silent_nodes().contains(node) {
-        return vec![problem::node_not_ready(node, what)];
-    }
     let mut problems = Vec::new();
     let main = containers.first().copied().unwrap_or_default();
     let first = pod.init_containers().iter();

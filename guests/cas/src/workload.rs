@@ -17,7 +17,7 @@ use k8s_openapi::api::{
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
 use kube::core::ObjectMeta;
-use operator_guest::{Child, Strategy};
+use operator_guest::{Child, Readiness, Strategy};
 use scone_api::{SconeSettings, cas::CASSpec};
 
 pub(crate) use owned::{Piece, pieces};
@@ -181,7 +181,9 @@ impl Objects {
             ]);
         }
         if let Some((deployment, budget)) = &self.safety {
-            children.extend([again(Child::of(deployment)), Child::of(budget)]);
+            // Its own statuses tell of its pods: one may be missing, and CAS is ready all the same.
+            let deployment = again(Child::of(deployment)).readiness(Readiness::Exists);
+            children.extend([deployment, Child::of(budget)]);
         }
         children
     }

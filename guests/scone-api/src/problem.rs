@@ -41,15 +41,23 @@ pub fn unplaced(pod: &str, message: &str) -> Problem {
     Problem::new("Unschedulable", format!("pod {pod} cannot be scheduled ({message}); {fix}"))
 }
 
+/// The taints of nodes that do not report. To tolerate them would help nobody.
+const SILENT: [&str; 2] = ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"];
+
 fn room(message: &str) -> &'static str {
     if message.contains(ENCLAVE) {
         "the node has no free SGX device: raise spec.capacitySGXPods of the SGXPlugin, or end other enclaves there"
     } else if message.contains("ports") {
         "another pod holds the host port: choose another spec.hostPort, or remove that pod"
+    } else if SILENT.iter().any(|taint| message.contains(taint)) {
+        "bring the nodes back that are not ready; see: kubectl get nodes"
     } else if message.contains("taint") {
         "add the node's taint to spec.tolerations, or exclude the node in spec.nodeSelector"
     } else if message.contains("PersistentVolumeClaim") {
         "its claim has no volume: see kubectl get pvc, and give the cluster a default StorageClass"
+    } else if message.contains("affinity/selector") {
+        "no node has the labels that it asks for: those of las.scontain.com come from a LAS that works (kubectl get las), \
+         others from spec.nodeSelector"
     } else {
         "make room on the node, or exclude it in spec.nodeSelector"
     }
@@ -114,6 +122,8 @@ fn image_fields(role: &str) -> &'static str {
         "vault" => "spec.server.image and spec.global.imagePullSecrets",
         "extraInitContainers" => "spec.server.extraInitContainers and spec.global.imagePullSecrets",
         "sidecar-injector" => "the setting injectorImage of module vault and spec.global.imagePullSecrets",
+        "backup-controller" => "spec.backup-controller.image and spec.backup-controller.imagePullSecrets",
+        "safety-service" => "spec.safetyService.image and spec.imagePullSecrets",
         _ => "spec.image and spec.imagePullSecrets",
     }
 }

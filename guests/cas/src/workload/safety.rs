@@ -2,7 +2,7 @@
 
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, DeploymentSpec},
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
             Affinity, Container, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, ResourceRequirements,
         },
@@ -27,6 +27,7 @@ pub(super) fn safety(site: &Site<'_>, spec: &CASSpec, safety: &SafetyService) ->
         spec: Some(DeploymentSpec {
             replicas: Some(desired),
             selector: selector(site.labels(part::SAFETY)),
+            strategy: Some(rolling()),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(site.labels(part::SAFETY)), ..ObjectMeta::default() }),
                 spec: Some(pod(site, spec, safety)),
@@ -70,6 +71,18 @@ fn pod(site: &Site<'_>, spec: &CASSpec, safety: &SafetyService) -> PodSpec {
         security_context: safety.pod_security_context.clone(),
         tolerations: safety.tolerations.clone().filter(|tolerations| !tolerations.is_empty()),
         ..PodSpec::default()
+    }
+}
+
+/// One goes before its successor comes: where every node has one already, an additional one finds no place, and by default the
+/// update would wait for it for ever.
+fn rolling() -> DeploymentStrategy {
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_surge: Some(IntOrString::Int(0)),
+            max_unavailable: Some(IntOrString::Int(1)),
+        }),
     }
 }
 

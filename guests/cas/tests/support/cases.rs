@@ -204,6 +204,17 @@ pub(crate) const CASES: &[Case] = &[
         &[],
     ),
     case(
+        "a pod that leaves a silent node never does, and nothing takes its place",
+        "UNHEALTHY NodeNotReady",
+        "UNHEALTHY",
+        &[
+            UNREADY,
+            ("pod:cas-0/metadata/deletionTimestamp", "'2023-11-14T23:12:00Z'"),
+            ("node:node-1/status/conditions/0/status", "Unknown"),
+        ],
+        &[],
+    ),
+    case(
         "pods that may not be listed are the operator's problem",
         "UNHEALTHY ClusterUnreadable",
         "UNHEALTHY",
