@@ -200,7 +200,7 @@ fn a_status_that_is_held_back_is_written_when_its_time_has_come() {
     let outcome = held.expect("it is held back at some time");
     let wait = outcome.requeue.expect("the parent comes back");
     assert!((1..=60).contains(&wait), "{wait}");
-    stage.world.advance(i64::from(wait));
+    stage.cluster().advance(i64::from(wait));
     stage.once();
     assert_eq!(shown(), "ready");
 }
