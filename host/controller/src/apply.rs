@@ -1,5 +1,6 @@
 //! Carries out a plan. With `report`, the only place that writes to the API server (invariant I3).
 
+use futures::{StreamExt, stream};
 use operator_core::{
     ObjectRef, Plan, adoption,
     plan::{self, PartialVerb, Step, Verb},
@@ -8,6 +9,9 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use crate::{Cache, Context, Error, api::Api};
+
+/// So many objects of one kind are written at a time. Enough to keep an API server busy beside those of other parents; no storm.
+const AT_ONCE: usize = 16;
 
 /// What was written, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +32,7 @@ pub(crate) struct Applied {
     pub(crate) versions: Vec<(ObjectRef, u64)>,
 }
 
-/// Carries out a plan: the inventory is on record before the first object is made, stages come in order, pruning is last, and
+/// Carries out a plan: the inventory is on record before the first object is made, stages and kinds come in order, pruning is last, and
 /// the finalizer goes only when everything to prune is gone.
 pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Applied, Error> {
     let api = Api::new(&ctx.client, &*ctx.cache);
@@ -42,17 +46,27 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
         versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, record).await?));
         wrote(&plan.parent, "record");
     }
-    for step in plan.steps.iter().filter(|step| step.verb.writes()) {
-        if let Some(trouble) = held(ctx, &api, &manager, step).await? {
-            contended.push(trouble);
-            continue;
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.verb.writes()).collect();
+    for alike in steps.chunk_by(|a, b| is_alike(&a.identity, &b.identity)) {
+        let doing = stream::iter(alike).map(|step| one(ctx, &api, &manager, step)).buffered(AT_ONCE);
+        let mut refused = None;
+        for (step, done) in alike.iter().zip(doing.collect::<Vec<_>>().await) {
+            match done {
+                Ok(Done::Held(trouble)) => contended.push(trouble),
+                Ok(Done::Written { claimed, verb, version }) => {
+                    if claimed {
+                        wrote(&step.identity, "claim");
+                    }
+                    versions.push((step.identity.clone(), version));
+                    wrote(&step.identity, verb);
+                }
+                Err(error) => refused = refused.or(Some(error)),
+            }
         }
-        if step.verb == Verb::Adopt && claim(&api, &manager, &step.identity).await? {
-            wrote(&step.identity, "claim");
+        // One that is refused holds up what comes after it, and none of its kind.
+        if let Some(error) = refused {
+            return Err(error);
         }
-        let (verb, version) = write(&api, &manager, step).await?;
-        versions.push((step.identity.clone(), version));
-        wrote(&step.identity, verb);
     }
     let partial_manager = plan::partial_manager(module, &plan.parent);
     for step in plan.partials.iter().filter(|step| step.verb != PartialVerb::Unchanged) {
@@ -63,8 +77,10 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
             Ok(_) => wrote(&step.identity, if step.verb == PartialVerb::Set { "set" } else { "withdraw" }),
         }
     }
-    for step in plan.prune.iter().filter(|step| step.verb.writes()) {
-        api.delete(&step.identity, step.uid.as_deref()).await?;
+    let pruned: Vec<_> = plan.prune.iter().filter(|step| step.verb.writes()).collect();
+    let doing = stream::iter(&pruned).map(|step| api.delete(&step.identity, step.uid.as_deref())).buffered(AT_ONCE);
+    for (step, done) in pruned.iter().zip(doing.collect::<Vec<_>>().await) {
+        done?;
         wrote(&step.identity, "prune");
     }
     if let Some(shrink) = &plan.shrink {
@@ -80,6 +96,26 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
         }
     }
     Ok(Applied { written, contended, versions })
+}
+
+/// Objects of one kind do not wait for each other: a parent may have thousands of them.
+fn is_alike(one: &ObjectRef, other: &ObjectRef) -> bool {
+    (&one.api_version, &one.kind) == (&other.api_version, &other.kind)
+}
+
+/// What became of one step.
+enum Done {
+    Held((String, u32)),
+    Written { claimed: bool, verb: &'static str, version: u64 },
+}
+
+async fn one(ctx: &Context, api: &Api<'_>, manager: &str, step: &Step) -> Result<Done, Error> {
+    if let Some(trouble) = held(ctx, api, manager, step).await? {
+        return Ok(Done::Held(trouble));
+    }
+    let claimed = step.verb == Verb::Adopt && claim(api, manager, &step.identity).await?;
+    let (verb, version) = write(api, manager, step).await?;
+    Ok(Done::Written { claimed, verb, version })
 }
 
 /// Whether an object has to wait because somebody keeps undoing what is written to it, and who.

@@ -1,10 +1,13 @@
 //! `bench cluster`: what the operator does with a real API server beside it on the same processors.
 
 mod admit;
+mod again;
 mod audit;
+mod cases;
 mod converge;
 mod edit;
 mod load;
+mod namespaces;
 mod operator;
 mod settled;
 mod stage;
@@ -27,5 +30,13 @@ pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
         let stage = Stage::with(&[MODULE, "las", "sgxplugin"]).await?;
         let operator = settled::run(&stage, report).await?;
         edit::run(&stage, &operator, report).await
+    })
+}
+
+/// The figures about kinds that need many of them.
+pub(crate) fn run_kinds(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        cases::run(&Stage::with(&["cas"]).await?, report).await?;
+        namespaces::run(&Stage::with(&["pull-secret"]).await?, report).await
     })
 }

@@ -1,10 +1,10 @@
-//! `bench kinds`: each module in the sandbox against the same code in this program.
+//! `bench kinds`: each module in the sandbox against the same code in this program, and two kinds of which there are many.
 
 use operator_engine::Engine;
 use operator_guest::Module;
 
 use crate::{
-    Error,
+    Error, cluster,
     engine::{admitted, engine, in_sandbox, load},
     measure::Figure,
     subject::{self, LAS_4K},
@@ -40,7 +40,8 @@ pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
         include_str!("../../../guests/pull-secret/tests/bench-30.yaml"),
         report,
     )?;
-    one::<vault::VaultModule>(&engine, "vault", include_str!("../../../guests/vault/tests/bench-4k.yaml"), report)
+    one::<vault::VaultModule>(&engine, "vault", include_str!("../../../guests/vault/tests/bench-4k.yaml"), report)?;
+    cluster::run_kinds(report)
 }
 
 /// One module: a reconcile, and what the sandbox adds to a validation.

@@ -22,6 +22,12 @@ pub(crate) fn writes(stage: &Stage, namespace: &str) -> Vec<Write> {
     all.iter().filter_map(read).filter(|write| write.namespace == namespace).collect()
 }
 
+/// All about objects of one name so far, in any namespace.
+pub(crate) fn named(stage: &Stage, resource: &str, name: &str) -> Vec<Write> {
+    let all = stage.ring.audit();
+    all.iter().filter_map(read).filter(|write| write.resource == resource && write.name == name).collect()
+}
+
 /// Those of one user.
 pub(crate) fn of<'a>(writes: &'a [Write], user: &'a str) -> impl Iterator<Item = &'a Write> + Clone {
     writes.iter().filter(move |write| write.user == user)

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{
-    MODULE, audit,
+    MODULE, again, audit,
     operator::Operator,
-    stage::{OPERATOR, Stage, send, tell, until},
+    stage::{OPERATOR, Stage, tell},
     trios,
 };
 use crate::{
@@ -38,7 +38,7 @@ const LISTS: [&str; 9] = [
 /// Takes the figures; gives the operator, which is quiet.
 pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Result<Operator, Error> {
     tell("10,000 objects ...");
-    for (name, label) in [("one", "true"), ("two", "true"), ("three", "true"), ("aside", "false")] {
+    for (name, label) in [("one", "true"), ("two", "true"), ("three", "true"), (again::NODE, "false")] {
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"example.com/trio": label}}});
         stage.apply(&format!("/api/v1/nodes/{name}"), &node).await?;
     }
@@ -67,7 +67,8 @@ pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Resul
 
     let mut passes = Vec::new();
     for round in 0..PASSES {
-        passes.push((changed_node(stage, &operator, round).await?, loaded_again(stage, &operator).await?));
+        let looked = again::changed_node(stage, &operator, PARENTS, round).await?;
+        passes.push((looked, again::loaded(stage, &operator, PARENTS, MODULE).await?));
     }
     if written(stage) != before {
         return Err(Error::Unexpected(format!("{} writes although nothing had changed", written(stage) - before)));
@@ -85,46 +86,4 @@ async fn lists(stage: &Stage) -> Result<(Duration, f64), Error> {
     let started = Instant::now();
     let lists = futures::future::try_join_all(LISTS.iter().map(|path| stage.get(path))).await?;
     Ok((started.elapsed(), number(lists.iter().map(String::len).sum()) / 1e6))
-}
-
-/// All parents are looked at again because a node changed that none of them counts.
-async fn changed_node(stage: &Stage, operator: &Operator, round: usize) -> Result<f64, Error> {
-    let change = json!({"metadata": {"labels": {"example.com/round": round.to_string()}}}).to_string().into_bytes();
-    pass(operator, async || {
-        let merge = "application/merge-patch+json";
-        send(&stage.client, "PATCH", "/api/v1/nodes/aside", merge, change.clone()).await.map(drop)
-    })
-    .await
-}
-
-/// All parents are looked at again because the module was loaded again: then it is called for each of them.
-async fn loaded_again(stage: &Stage, operator: &Operator) -> Result<f64, Error> {
-    pass(operator, async || {
-        let path = stage.module(MODULE);
-        let bytes = std::fs::read(&path)?;
-        // Complete at once, under another time of change.
-        let unfinished = path.with_extension("unfinished");
-        std::fs::write(&unfinished, bytes)?;
-        Ok(std::fs::rename(unfinished, path)?)
-    })
-    .await
-}
-
-/// Reconciles a second, from the first one that is seen to the last.
-async fn pass(operator: &Operator, cause: impl AsyncFn() -> Result<(), Error>) -> Result<f64, Error> {
-    let before = operator.reconciles().await?;
-    cause().await?;
-    let mut first = None;
-    until("a look at all parents", Duration::from_millis(5), async || {
-        let (count, now) = (operator.reconciles().await? - before, Instant::now());
-        match first {
-            None if count > 0.5 => first = Some((count, now)),
-            Some((at_first, since)) if count > number(PARENTS) - 0.5 => {
-                return Ok(Some((count - at_first) / now.duration_since(since).as_secs_f64()));
-            }
-            _ => {}
-        }
-        Ok(None)
-    })
-    .await
 }

@@ -1,0 +1,59 @@
+//! A thousand CAS, each with its StatefulSet, its pod and its claim, that are looked at again.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt};
+use serde_json::json;
+
+use super::{
+    again,
+    operator::Operator,
+    stage::{Stage, send, tell, until},
+};
+use crate::{Error, measure::Figure};
+
+const PARENTS: usize = 1_000;
+const NAMESPACE: &str = "cases";
+const PATH: &str = "/apis/services.scone.cloud/v1beta1/namespaces/cases/cas";
+const PASSES: usize = 7;
+const WRITES: &str = "scone_operator_writes_total";
+
+pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
+    tell("cas-resync: 1,000 CAS ...");
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": again::NODE}});
+    stage.apply(&format!("/api/v1/nodes/{}", again::NODE), &node).await?;
+    stage.namespace(NAMESPACE).await?;
+    let (operator, _) = Operator::start(stage, &[]).await?;
+    let made = |number: usize| {
+        let object = json!({"apiVersion": "services.scone.cloud/v1beta1", "kind": "CAS",
+            "metadata": {"name": format!("cas-{number:04}")}, "spec": {"image": "registry.example.com/cas:6.0.6"}});
+        send(&stage.client, "POST", PATH, "application/json", object.to_string().into_bytes())
+    };
+    futures::stream::iter(0..PARENTS).map(made).buffer_unordered(16).try_for_each(async |_| Ok(())).await?;
+    still(&operator).await?;
+    let before = operator.metric(WRITES).await?;
+    let mut passes = Vec::new();
+    for round in 0..PASSES {
+        let looked = again::changed_node(stage, &operator, PARENTS, round).await?;
+        passes.push((looked, again::loaded(stage, &operator, PARENTS, "cas").await?));
+    }
+    let written = operator.metric(WRITES).await? - before;
+    if written > 0.5 {
+        return Err(Error::Unexpected(format!("{written} writes although nothing had changed")));
+    }
+    report(Figure::of("cas-resync", "reconciles/s", &passes));
+    Ok(())
+}
+
+/// Waits until nothing is written any more. A CAS whose pod has no node is looked at every minute, so the operator is never idle.
+async fn still(operator: &Operator) -> Result<(), Error> {
+    let (mut count, mut since) = (0.0, Instant::now());
+    until("an operator that writes nothing", Duration::from_millis(100), async || {
+        let now = operator.metric(WRITES).await?;
+        if (now - count).abs() > 0.5 {
+            (count, since) = (now, Instant::now());
+        }
+        Ok((count > 0.0 && since.elapsed() >= Duration::from_secs(5)).then_some(()))
+    })
+    .await
+}
