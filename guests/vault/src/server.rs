@@ -270,10 +270,10 @@ fn delegator(site: &Site<'_>) -> ClusterRoleBinding {
     }
 }
 
-/// A role of the cluster.
 /// The role of Kubernetes that lets a server ask whose a token is.
 pub(crate) const DELEGATOR: &str = "system:auth-delegator";
 
+/// A role of the cluster.
 pub(crate) fn role_ref(name: String) -> RoleRef {
     RoleRef { api_group: "rbac.authorization.k8s.io".to_owned(), kind: "ClusterRole".to_owned(), name }
 }

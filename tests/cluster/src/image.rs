@@ -41,6 +41,15 @@ impl Image {
         self.set("Entrypoint", json!(words))
     }
 
+    /// With a variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        if let Some(variables) = self.config.get_mut("Env").and_then(Value::as_array_mut) {
+            variables.push(format!("{name}={value}").into());
+        }
+        self
+    }
+
     /// As whom it runs; a number, so that kubelet can tell that it is not root.
     #[must_use]
     pub fn user(self, user: u32) -> Self {

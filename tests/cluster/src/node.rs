@@ -172,14 +172,14 @@ impl NodeRing {
         succeed(self.inside("ctr")?.args(words).arg(tar)).map_err(Error::Image)
     }
 
-    /// Makes the stand-ins for SCONE's own images known to the node: `registry.scontain.com/scone.cloud/las` and `.../sgx-plugin`, with
-    /// this tag.
+    /// Makes the stand-ins for SCONE's own images known to the node: `registry.scontain.com/scone.cloud/las` and its siblings, with this
+    /// tag. `cas` are the stand-in for CAS and the libraries that it needs, by their paths; without them there is none.
     ///
     /// # Errors
     /// When containerd does not take them.
-    pub fn import_stand_ins(&self, tag: &str) -> Result<(), Error> {
+    pub fn import_stand_ins(&self, tag: &str, cas: &[(String, Vec<u8>)]) -> Result<(), Error> {
         let program = read(&program(&self.programs, &tools::STANDIN)?)?;
-        for image in standin::images(&program, tag) {
+        for image in standin::images(&program, cas, tag) {
             self.import(&image)?;
         }
         Ok(())

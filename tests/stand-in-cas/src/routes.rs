@@ -144,12 +144,16 @@ fn own(shared: &Shared, method: &Method, path: &str, body: &[u8]) -> Answer {
             }
             Err(error) => wrong(error),
         },
+        (&Method::PUT, "provision") => {
+            shared.provision();
+            told(200, &json!({"provisioned": true}))
+        }
         (&Method::GET, "counts") => told(200, &json!(shared.counts())),
         (&Method::GET, "keys") => told(
             200,
             &json!({"certificate": shared.identity().pem, "sha256": shared.identity().sha256, "encryption_key": shared.encryption_key()}),
         ),
-        _ => told(404, &json!({"error": "the stand-in has mode, roll-back, counts and keys"})),
+        _ => told(404, &json!({"error": "the stand-in has mode, roll-back, provision, counts and keys"})),
     }
 }
 

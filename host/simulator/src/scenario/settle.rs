@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use operator_controller::Outcome;
 use operator_core::{EventType, ObjectRef, status::Progress};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::steps::{Run, Stop};
 use crate::outside::Sent;
@@ -52,6 +52,12 @@ fn reconcile_all(run: &mut Run<'_>) -> Result<bool, Stop> {
             let sent = run.world.sent().len();
             let Some(outcome) = run.world.reconcile(&name, &parent) else { continue };
             let outcome = outcome.map_err(|error| Stop::Impossible(format!("{parent}: {error}")))?;
+            if outcome.reported {
+                let status = run.world.cluster.object(&parent).and_then(|mut parent| Some(parent.get_mut("status")?.take()));
+                run.statuses.extend(status.map(|status| {
+                    json!({"kind": parent.kind, "namespace": parent.namespace, "name": parent.name, "status": status})
+                }));
+            }
             changed |= outcome.reported || outcome.acted || !outcome.written.is_empty();
             tell(run, &parent, outcome, sent);
         }

@@ -20,6 +20,8 @@ pub(super) struct Run<'a> {
     pub(super) sent: usize,
     /// What the current step prints.
     pub(super) lines: Vec<String>,
+    /// The statuses that parents got in the current step, for programs.
+    pub(super) statuses: Vec<serde_json::Value>,
     /// Events that were published, for `show events`.
     pub(super) events: Vec<String>,
     /// The latest samples of each parent, for `show metrics`.
@@ -62,6 +64,7 @@ impl Scenario {
             mark: 0,
             sent: 0,
             lines: Vec::new(),
+            statuses: Vec::new(),
             events: Vec::new(),
             samples: std::collections::BTreeMap::new(),
             modules,
@@ -72,7 +75,8 @@ impl Scenario {
         for step in &self.steps {
             let started = Instant::now();
             let result = run.step(step);
-            write_step(out, format, step, &std::mem::take(&mut run.lines), started)?;
+            let told = (std::mem::take(&mut run.lines), std::mem::take(&mut run.statuses));
+            write_step(out, format, step, told, started)?;
             result.map_err(|stop| {
                 let (file, line) = (self.file.clone(), step.line);
                 match stop {
@@ -106,13 +110,14 @@ fn write_step(
     out: &mut dyn Write,
     format: Format,
     step: &Step,
-    lines: &[String],
+    (lines, statuses): (Vec<String>, Vec<serde_json::Value>),
     started: Instant,
 ) -> Result<(), ScenarioError> {
     match format {
         Format::Json => {
             let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let line = json!({"line": step.line, "step": step.verb, "arguments": step.rest, "output": lines, "ms": ms});
+            let line = json!({"line": step.line, "step": step.verb, "arguments": step.rest, "output": lines,
+                "statuses": statuses, "ms": ms});
             writeln!(out, "{line}")?;
         }
         Format::Text => match step.verb.as_str() {

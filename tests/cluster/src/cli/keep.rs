@@ -155,7 +155,8 @@ impl Held {
                 say("starting etcd, API server, controller manager, scheduler, containerd, kubelet, kube-proxy ...");
                 let node = NodeRing::start(tell).await.map_err(why)?;
                 say("importing stand-ins for SCONE's images ...");
-                node.import_stand_ins(STAND_INS).map_err(why)?;
+                // The stand-in for CAS is a program of the tests.
+                node.import_stand_ins(STAND_INS, &[]).map_err(why)?;
                 Self::Node(node)
             }
         })

@@ -157,7 +157,7 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
 
     assert_eq!(webhooks(&site).await, Vec::<Value>::new());
     let crds = site.items(CRDS).await;
-    assert_eq!(crds.len(), 6, "CRDs stay, and with them what users made");
+    assert_eq!(crds.len(), 7, "CRDs stay, and with them what users made");
     assert!(crds.iter().all(|crd| crd["spec"]["conversion"]["strategy"] == "None"), "{crds:#?}");
     assert!(site.get(&format!("{LAS}/las")).await.is_some());
     for kind in ["clusterroles", "clusterrolebindings"] {
@@ -176,6 +176,76 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
     site.install(&[]);
     soon("a LAS that works again", || site.healthy("las", "las")).await;
     site.kubectl(&["delete", "las,sgxplugin", "--all", "--timeout=60s"]);
+}
+
+/// The port of the node under which CAS is reached: nothing resolves names of Services here.
+const CAS_PORT: u16 = 30_081;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_kinds_are_installed_in_order_with_pods_that_run() {
+    let site = Site::start().await;
+    let detours = ["cas.default.svc:8081", "cas.default:8081"]
+        .map(|server| format!("--connect-to={server}=10.123.0.1:{CAS_PORT}"));
+    site.install(&["--set-json", &format!("extraArgs={}", json!(detours))]);
+    for file in ["registry-credentials.yaml", "pull-secrets.yaml"] {
+        site.apply(file);
+    }
+    site.with_services().await;
+
+    for claim in ["database-cas-0", "database-snapshots-cas-0"] {
+        site.volume_for(claim);
+    }
+    let mut cas = site.manifests("cas.yaml").remove(0);
+    cas["spec"]["service"]["nodePorts"] = json!({"clientPort": CAS_PORT});
+    cas["spec"]["databaseSnapshots"]["persistence"]["storageClass"] = "-".into();
+    cas["spec"]["persistence"]["storageClass"] = "-".into();
+    // There is one node, and it could hold one pod of it.
+    cas["spec"]["safetyService"] = json!({"enabled": false, "podAntiAffinityTopologyKey": "kubernetes.io/hostname"});
+    site.apply_value(&cas);
+    let of_cas = "services.scone.cloud/v1beta1 cas/cas";
+    let made = site.showing(of_cas, "phase", "Unprovisioned").await;
+    assert_eq!(made["status"]["attestable"], "Yes", "{made:#}");
+    site.kubectl(&["exec", "cas-0", "-c", "cas", "--", "scone", "cas", "provision"]);
+    site.showing(of_cas, "phase", "HEALTHY").await;
+    let backup =
+        json!({"spec": {"backup-controller": {"enabled": true, "session": "cas-owner/primary-backup/upgrade"}}});
+    site.merge("/apis/services.scone.cloud/v1beta1/namespaces/default/cas/cas", &backup).await.unwrap();
+    let healthy = site.showing(of_cas, "migrationNodeRatio", "1/1").await;
+    assert_eq!(healthy["status"]["dcapReport"], "a stand-in's report, which proves nothing\n", "{healthy:#}");
+    site.showing(of_cas, "phase", "HEALTHY").await;
+
+    let mut vault = site.manifests("vault.yaml").remove(0);
+    // Its image is none of ours.
+    vault["spec"]["injector"]["enabled"] = false.into();
+    vault["spec"]["server"]["dataStorage"]["enabled"] = false.into();
+    vault["spec"]["server"]["image"]["tag"] = "6.0.6".into();
+    site.apply_value(&vault);
+    let vault = site.showing("services.scone.cloud/v1beta1 vaults/vault", "state", "HEALTHY").await;
+    assert!(vault["status"]["initStatement"].to_string().contains("STANDIN0"), "{vault:#}");
+
+    for mut policy in site.manifests("policies.yaml") {
+        policy["metadata"]["annotations"]["cas.scone.cloud/trust"] = "first-use".into();
+        if policy["kind"] == "EncryptedPolicy" {
+            let log = site.kubectl(&["logs", "cas-0", "-c", "cas"]);
+            let key = log.lines().find_map(|line| line.strip_prefix("CAS key hash: ")).unwrap();
+            policy["spec"]["encryptionKey"] = key.into();
+            policy["spec"]["policy"] = stand_in_cas::encrypt("name: app\nversion: \"0.3\"\n").into();
+        }
+        site.apply_value(&policy);
+    }
+    site.showing("cas.scone.cloud/v1beta1 signedpolicies/team", "state", "REGISTERED").await;
+    site.showing("cas.scone.cloud/v1beta1 encryptedpolicies/app", "state", "REGISTERED").await;
+    let table = site.kubectl(&["get", "cas,vault,signedpolicy,encryptedpolicy"]);
+    assert!(table.contains("HEALTHY") && table.contains("REGISTERED"), "{table}");
+
+    let words = ["delete", "signedpolicy,encryptedpolicy,vault,cas", "--all", "--timeout=60s"];
+    site.kubectl(&words);
+    soon("no pod in the namespace", || async {
+        site.items("/api/v1/namespaces/default/pods").await.is_empty().then_some(())
+    })
+    .await;
+    let claims = site.items("/api/v1/namespaces/default/persistentvolumeclaims").await;
+    assert_eq!(claims.len(), 2, "volumes of a CAS stay");
 }
 
 const QUESTIONS: &str = "/apis/example.com/v1/namespaces/scone-system/questions";

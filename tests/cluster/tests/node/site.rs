@@ -64,7 +64,7 @@ impl Site {
     pub(crate) async fn start() -> Self {
         let ring = NodeRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
         ring.import_tar(&variable("SCONE_OPERATOR_IMAGE")).unwrap();
-        ring.import_stand_ins(STAND_INS).unwrap();
+        ring.import_stand_ins(STAND_INS, &cas()).unwrap();
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
         Self { ring, admin }
     }
@@ -116,6 +116,31 @@ impl Site {
         let path = folder.path().join("object.json");
         std::fs::write(&path, object.to_string()).unwrap();
         self.kubectl(&["apply", "--server-side", "-f", path.to_str().unwrap()]);
+    }
+
+    /// A volume of this machine for a claim.
+    pub(crate) fn volume_for(&self, claim: &str) {
+        self.apply_value(&json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": claim},
+            "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+                "hostPath": {"path": format!("/tmp/{claim}"), "type": "DirectoryOrCreate"},
+                "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "default", "name": claim}}}));
+    }
+
+    /// The manifests of a file that the scenarios use.
+    pub(crate) fn manifests(&self, name: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(file("tests/scenarios/manifests").join(name)).unwrap();
+        text.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+    }
+
+    /// A resource in the namespace `default` whose status shows this.
+    pub(crate) async fn showing(&self, path: &str, field: &str, value: &str) -> Value {
+        let (api, rest) = path.split_once(' ').unwrap();
+        let (plural, name) = rest.split_once('/').unwrap();
+        let path = format!("/apis/{api}/namespaces/default/{plural}/{name}");
+        soon(&format!("{plural} {name} with {field} {value}"), || async {
+            self.get(&path).await.filter(|found| found["status"][field] == value)
+        })
+        .await
     }
 
     /// Applies the CRDs of a module.
@@ -171,6 +196,15 @@ impl Site {
         self.apply("las.yaml");
         soon("a healthy LAS", || self.healthy("las", "las")).await;
     }
+}
+
+/// The stand-in for CAS and the libraries of this machine that it needs, by their paths in an image. It lies beside the operator.
+fn cas() -> Vec<(String, Vec<u8>)> {
+    let program = variable("SCONE_OPERATOR_PROGRAM").with_file_name("stand-in-cas");
+    let told = succeed(Command::new("ldd").arg(&program));
+    let words = told.lines().flat_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    let libraries = words.map(|path| (path.trim_start_matches('/').to_owned(), std::fs::read(path).unwrap()));
+    [("bin/stand-in-cas".to_owned(), std::fs::read(&program).unwrap())].into_iter().chain(libraries).collect()
 }
 
 /// Runs a program that has to end well, and gives what it wrote.

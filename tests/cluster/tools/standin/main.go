@@ -2,7 +2,11 @@
 //
 //	standin las            listens where LAS listens, and logs a public key that says what it is
 //	standin sgx-plugin     offers SGX devices to kubelet; CAPACITY_SGX_PODS says how many
+//	standin backup-controller  logs that it has registered the node
+//	standin vault          answers where Vault answers, and logs an init statement
 //	scone las probe --las ADDRESS ...   fails unless something listens there
+//	scone cas attest|show-certificate|show-dcap-report|provision ...   asks the stand-in for CAS on this machine
+//	stat, df, tail         as much of them as is asked of a pod of CAS
 //	sh -c SCRIPT           runs the probe that the script names, or waits
 package main
 
@@ -41,6 +45,20 @@ func main() {
 		end(las())
 	case len(arguments) == 1 && arguments[0] == "sgx-plugin":
 		go func() { end(plugin()) }()
+		wait()
+	case name == "stat":
+		end(modified(arguments[len(arguments)-1]))
+	case name == "df":
+		fmt.Println("Filesystem 1024-blocks Used Available Capacity Mounted on")
+		fmt.Println("/dev/standin 1000000 100000 900000 10%", arguments[len(arguments)-1])
+	case name == "tail":
+		wait()
+	case len(arguments) == 1 && arguments[0] == "backup-controller":
+		fmt.Println("stand-in for the backup controller, for tests: it backs up nothing")
+		fmt.Println(`registered nodes: {"node": true}`)
+		wait()
+	case len(arguments) == 1 && arguments[0] == "vault":
+		go func() { end(vault()) }()
 		wait()
 	default:
 		end(fmt.Errorf("stand-in: no idea how to be %q", os.Args))
@@ -81,6 +99,9 @@ func las() error {
 }
 
 func scone(arguments []string) error {
+	if len(arguments) > 1 && arguments[0] == "cas" {
+		return cas(arguments[1])
+	}
 	for at, word := range arguments {
 		if word == "--las" && at+1 < len(arguments) {
 			return probe(arguments[at+1])

@@ -1,0 +1,130 @@
+//! Ring scripts: what the kinds can say, their scenarios say: every value of every status, every alert, every condition.
+#![cfg(test)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests may do what tests may")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// Kinds, their CRDs and the READMEs with their tables.
+const KINDS: [(&str, &str, &str); 7] = [
+    ("SGXPlugin", "base.scone.cloud_sgxplugins", "sgxplugin"),
+    ("LAS", "base.scone.cloud_las", "las"),
+    ("CAS", "services.scone.cloud_cas", "cas"),
+    ("Vault", "services.scone.cloud_vaults", "vault"),
+    ("SignedPolicy", "cas.scone.cloud_signedpolicies", "signed-policy"),
+    ("EncryptedPolicy", "cas.scone.cloud_encryptedpolicies", "encrypted-policy"),
+    ("ImagePullSecret", "images.banzaicloud.io_imagepullsecrets", "pull-secret"),
+];
+
+/// What no scenario shows, and the test that reaches it.
+const ELSEWHERE: [(&str, &str); 0] = [];
+
+fn root() -> PathBuf {
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    Path::new(&folder).parent().unwrap().to_path_buf()
+}
+
+fn variable(name: &str) -> PathBuf {
+    let path = std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
+    path.unwrap_or_else(|| panic!("{name} names nothing that exists; run the tests with `cargo xtask test scenarios`"))
+}
+
+/// The statuses that the parents of one scenario got.
+fn statuses(script: &Path) -> Vec<Value> {
+    let output = Command::new(variable("SCONE_OPERATOR_MODCTL"))
+        .args(["simulate", "-o", "json", "--modules"])
+        .args([&variable("SCONE_OPERATOR_MODULES"), script])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}: {text}", script.display());
+    let steps = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    steps.flat_map(|step| step["statuses"].as_array().cloned().unwrap_or_default()).collect()
+}
+
+/// `Kind field=value`, `Kind field>0`, `Kind condition=status` of everything that was said.
+fn reached() -> BTreeSet<String> {
+    let folder = root().join("tests/scenarios");
+    let scripts = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let scripts = scripts.filter(|path| path.extension().is_some_and(|extension| extension == "scenario"));
+    let said = scripts.flat_map(|script| statuses(&script));
+    said.flat_map(|said| {
+        let kind = said["kind"].as_str().unwrap().to_owned();
+        let fields = said["status"].as_object().unwrap().clone();
+        let values = fields.into_iter().flat_map(|(field, value)| match value {
+            Value::String(value) => vec![format!("{field}={value}")],
+            Value::Number(value) if field.ends_with("Alert") => {
+                let sign = if value.as_i64().unwrap() > 0 { ">0" } else { "=0" };
+                vec![format!("{field}{sign}")]
+            }
+            Value::Array(conditions) if field == "conditions" => conditions.iter().map(condition).collect(),
+            _ => Vec::new(),
+        });
+        values.map(|value| format!("{kind} {value}")).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+fn condition(condition: &Value) -> String {
+    let type_ = condition["type"].as_str().unwrap();
+    let type_ = type_.rsplit_once('/').map_or(type_.to_owned(), |(_, name)| format!("<object>/{name}"));
+    let status = if condition["status"] == "True" { "True" } else { "otherwise" };
+    format!("condition {type_}={status}")
+}
+
+/// What the schema of a kind and the tables of its README let it say.
+fn tables(kind: &str, crd: &str, module: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(format!("deploy/crds/{crd}.yaml"))).unwrap();
+    let crd: Value = serde_saphyr::from_str(&text).unwrap();
+    let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
+    let mut all = Vec::new();
+    for (field, schema) in status.as_object().unwrap() {
+        let values = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        all.extend(values.map(|value| format!("{field}={value}")));
+        if field.ends_with("Alert") {
+            all.extend(["=0", ">0"].map(|sign| format!("{field}{sign}")));
+        }
+    }
+    let readme = fs::read_to_string(root().join(format!("guests/{module}/README.md"))).unwrap();
+    for type_ in listed(&readme, "Conditions") {
+        all.extend(["True", "otherwise"].map(|status| format!("condition {type_}={status}")));
+    }
+    all.extend(listed(&readme, "States").into_iter().map(|state| format!("state={state}")));
+    all.iter().map(|value| format!("{kind} {value}")).collect()
+}
+
+/// The words in the first column of a table.
+fn listed(readme: &str, section: &str) -> BTreeSet<String> {
+    let Some(text) = readme.split(&format!("## {section}\n")).nth(1) else { return BTreeSet::new() };
+    let text = text.split("\n## ").next().unwrap();
+    let cells = text.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_value_alert_and_condition_of_the_tables_is_reached_by_a_scenario_or_by_the_test_that_is_named() {
+    let reached = reached();
+    let elsewhere: BTreeMap<&str, &str> = ELSEWHERE.into_iter().collect();
+    let all: BTreeSet<String> = KINDS.iter().flat_map(|(kind, crd, module)| tables(kind, crd, module)).collect();
+    let missing: Vec<_> =
+        all.iter().filter(|value| !reached.contains(*value) && !elsewhere.contains_key(value.as_str())).collect();
+    assert!(missing.is_empty(), "no scenario reaches {missing:#?}");
+    let stale: Vec<_> =
+        elsewhere.keys().filter(|value| reached.contains(**value) || !all.contains(**value)).collect();
+    assert!(stale.is_empty(), "these need no other test, or are in no table: {stale:?}");
+}
+
+#[test]
+fn the_tests_that_are_named_exist() {
+    for (value, test) in ELSEWHERE {
+        let (file, name) = test.split_once(' ').unwrap();
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        assert!(text.contains(&format!("fn {name}(")) || text.contains(&format!("\"{name}\"")), "{value}: {test}");
+    }
+}
