@@ -1,5 +1,6 @@
 //! Nodes that fall silent.
 
+use operator_simulator::actors::Device;
 use serde_json::json;
 
 use super::*;
@@ -94,4 +95,49 @@ fn a_pod_stays_on_a_silent_node_for_as_long_as_it_tolerates_that() {
     stage.world.cluster.advance(3600);
     stage.settle();
     assert!(!is_marked(&stage, "p"));
+}
+
+#[test]
+fn a_silent_node_keeps_its_devices() {
+    let mut stage = Stage::new(&["a"]);
+    let label = ("app".to_owned(), "x".to_owned());
+    let resource = "example.org/device".to_owned();
+    stage.world.actors.devices.push(Device { node: "a".into(), resource, count: 3, label });
+    stage.apply(&workload("Deployment", 1, "x:1"));
+    stage.settle();
+    let devices = |stage: &Stage| stage.object("Node", "a")["status"]["allocatable"]["example.org/device"].clone();
+    assert_eq!(devices(&stage), "3");
+    stage.ready("a", false);
+    stage.settle();
+    assert_eq!(devices(&stage), "3", "its kubelet says nothing else any more");
+}
+
+#[test]
+fn a_pod_of_a_daemon_set_stays_on_a_node_that_takes_no_new_ones() {
+    let stage = Stage::new(&["a", "b"]);
+    stage.apply(&workload("DaemonSet", 1, "x:1"));
+    stage.settle();
+    assert_eq!(stage.names("Pod").len(), 2);
+    let taint = |effect: &str| json!({"spec": {"taints": [{"key": "k", "effect": effect}]}});
+    stage.merge("Node", "a", &taint("NoSchedule"));
+    stage.settle();
+    assert_eq!(stage.names("Pod").len(), 2);
+    let status = stage.object("DaemonSet", "x")["status"].clone();
+    assert_eq!((&status["desiredNumberScheduled"], &status["numberMisscheduled"]), (&json!(1), &json!(1)));
+    stage.merge("Node", "a", &taint("NoExecute"));
+    stage.settle();
+    assert_eq!(stage.names("Pod").len(), 1);
+}
+
+#[test]
+fn who_runs_needs_no_registry() {
+    let mut stage = Stage::new(&["a"]);
+    stage.apply(&workload("StatefulSet", 1, "x:1"));
+    stage.settle();
+    stage.world.actors.bad_images.push(("x:".to_owned(), "401".to_owned()));
+    stage.settle();
+    assert_eq!(stage.object("StatefulSet", "x")["status"]["readyReplicas"], 1);
+    stage.delete("Pod", "x-0");
+    stage.settle();
+    assert_eq!(stage.object("Pod", "x-0")["status"]["phase"], "Pending");
 }
