@@ -1,6 +1,11 @@
 //! Ring scripts: what the kinds can say, their scenarios say: every value of every status, every alert, every condition.
 #![cfg(test)]
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests may do what tests may")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may do what tests may"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -115,8 +120,7 @@ fn every_value_alert_and_condition_of_the_tables_is_reached_by_a_scenario_or_by_
     let missing: Vec<_> =
         all.iter().filter(|value| !reached.contains(*value) && !elsewhere.contains_key(value.as_str())).collect();
     assert!(missing.is_empty(), "no scenario reaches {missing:#?}");
-    let stale: Vec<_> =
-        elsewhere.keys().filter(|value| reached.contains(**value) || !all.contains(**value)).collect();
+    let stale: Vec<_> = elsewhere.keys().filter(|value| reached.contains(**value) || !all.contains(**value)).collect();
     assert!(stale.is_empty(), "these need no other test, or are in no table: {stale:?}");
 }
 

@@ -10,7 +10,11 @@ use scone_api::{
     problem::{self, Problem},
 };
 
-use crate::{duration, observe::Observation, workload::Site};
+use crate::{
+    duration,
+    observe::Observation,
+    workload::{AUDIT, CAS as CONTAINER, Site},
+};
 
 /// The longest back-off.
 const LONGEST: i64 = 3600;
@@ -41,28 +45,33 @@ pub(crate) fn stuck(snapshot: &Snapshot<CAS>, site: &Site<'_>, spec: &CASSpec, o
     if (!pod.is_pending() || is_at_work) && !pod.is_leaving() {
         return Stuck::default();
     }
+    // The next pod would have the same image, and kubelet forget that it waits.
+    if problems(pod, &[CONTAINER, AUDIT], observation, "CAS").iter().any(|problem| problem.reason == "ImagePullFailed")
+    {
+        return Stuck::default();
+    }
     let waited = told.and_then(duration::seconds).map_or(START, |told| told.clamp(START, LONGEST));
     let id = action_id(pod);
-    // One try, whatever came of it: the next one has to wait for longer.
-    let tried = matches!(snapshot.deleted(&id), Some(Ok(_) | Err(QueryFailure::Failed(_) | QueryFailure::TimedOut)));
-    let backoff = if tried { (waited * 2).min(LONGEST) } else { waited };
+    let under_way = matches!(snapshot.deleted(&id), Some(Err(QueryFailure::Pending)));
     let age = pod.metadata.creation_timestamp.as_deref().and_then(unix_seconds);
-    let late = age.is_some_and(|made| snapshot.now.unwrap_or_default() - made >= backoff);
+    let late = age.is_some_and(|made| snapshot.now.unwrap_or_default() - made >= waited);
     let selector = spec.node_selector.clone().unwrap_or_default();
     let has_place = observation.nodes.iter().flatten().any(|node| node.takes(&selector));
-    let is_due = late && has_place && !pod.is_leaving() && !pod.metadata.uid.is_empty();
+    let is_due = (late || under_way) && has_place && !pod.is_leaving() && !pod.metadata.uid.is_empty();
+    // Told with the try itself, whatever comes of it: afterwards the pod is gone, and with it who could tell of it.
+    let next = if is_due && !under_way { (waited * 2).min(LONGEST) } else { waited };
     let message = || {
         format!(
             "pod {} is stuck Pending for {}, and other nodes fit: it is deleted, and made again",
             pod.metadata.name,
-            duration::text(backoff)
+            duration::text(waited)
         )
     };
     let identity = ObjectRef::named::<Pod>(&pod.metadata.name).in_namespace(site.namespace);
     Stuck {
-        backoff: (late || tried || told.is_some()).then(|| duration::text(backoff)),
+        backoff: (late || told.is_some()).then(|| duration::text(next)),
         action: is_due.then(|| Action::delete(&id, identity, &pod.metadata.uid)),
-        event: is_due.then(|| Event::warning("MainPodStuck", "Delete", message())),
+        event: (is_due && !under_way).then(|| Event::warning("MainPodStuck", "Delete", message())),
     }
 }
 

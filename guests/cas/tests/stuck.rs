@@ -32,7 +32,7 @@ fn told(tree: &Value) -> [String; 2] {
 
 #[test]
 fn after_five_minutes_it_is_deleted() {
-    assert_eq!(told(&pending()), ["uid-cas-0", "5m0s"]);
+    assert_eq!(told(&pending()), ["uid-cas-0", "10m0s"], "and the next one has to wait for twice the time");
     let mut young = pending();
     set(&mut young, "pod:cas-0/metadata/creationTimestamp", "'2023-11-14T23:09:00Z'");
     assert_eq!(told(&young), ["", ""]);
@@ -67,8 +67,9 @@ fn it_is_not_deleted_while_no_other_node_takes_it() {
 
 #[test]
 fn each_try_doubles_the_time_until_the_next_whatever_came_of_it() {
-    for outcome in ["{deleted: true}", "{deleted: false}", "{failed: forbidden}", "{timedOut: }"] {
+    for outcome in ["-", "{deleted: true}", "{deleted: false}", "{failed: forbidden}", "{timedOut: }"] {
         let mut tried = pending();
+        set(&mut tried, "parent/status/mainPodDeletionAttemptBackoffTime", "10m0s");
         set(&mut tried, "answers/delete-uid-cas-0", outcome);
         assert_eq!(told(&tried), ["", "10m0s"], "{outcome}");
     }
@@ -77,8 +78,17 @@ fn each_try_doubles_the_time_until_the_next_whatever_came_of_it() {
 #[test]
 fn a_try_that_is_under_way_is_asked_for_again() {
     let mut trying = pending();
+    set(&mut trying, "parent/status/mainPodDeletionAttemptBackoffTime", "10m0s");
     set(&mut trying, "answers/delete-uid-cas-0", "{pending: }");
-    assert_eq!(told(&trying), ["uid-cas-0", "5m0s"]);
+    assert_eq!(told(&trying), ["uid-cas-0", "10m0s"]);
+}
+
+#[test]
+fn a_pod_that_waits_for_its_image_is_not_deleted() {
+    let mut waits = pending();
+    let waiting = "[{name: cas, state: {waiting: {reason: ImagePullBackOff, message: unauthorized}}}]";
+    set(&mut waits, "pod:cas-0/status/containerStatuses", waiting);
+    assert_eq!(told(&waits), ["", ""]);
 }
 
 #[test]
@@ -87,16 +97,15 @@ fn the_next_pod_has_to_be_stuck_for_as_long_as_the_status_says() {
     set(&mut next, "parent/status/mainPodDeletionAttemptBackoffTime", "10m0s");
     assert_eq!(told(&next), ["", "10m0s"]);
     set(&mut next, "now", "1700003820");
-    assert_eq!(told(&next), ["uid-cas-0", "10m0s"]);
+    assert_eq!(told(&next), ["uid-cas-0", "20m0s"]);
 }
 
 #[test]
 fn the_back_off_ends_at_an_hour() {
     let mut late = pending();
     set(&mut late, "parent/status/mainPodDeletionAttemptBackoffTime", "1h0m0s");
-    set(&mut late, "answers/delete-uid-cas-0", "{deleted: true}");
     set(&mut late, "now", "1700010000");
-    assert_eq!(told(&late)[1], "1h0m0s");
+    assert_eq!(told(&late), ["uid-cas-0", "1h0m0s"]);
 }
 
 #[test]

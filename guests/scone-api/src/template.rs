@@ -109,7 +109,10 @@ impl TemplateContainer {
         let same = |field: fn(&Self) -> &Value| there.is_some_and(|there| holds(field(self), field(there)));
         // One that is not wanted and yet there is a contradiction: nobody but who makes the template adds probes.
         let alike = |field: fn(&Self) -> &Value| {
-            same(field) && there.is_some_and(|there| is_empty(field(self)) == is_empty(field(there)))
+            there.is_some_and(|there| {
+                let (wanted, there) = (without_zeros(field(self)), field(there));
+                holds(&wanted, there) && is_empty(&wanted) == is_empty(there)
+            })
         };
         [
             ("image", same(|container| &container.image)),
@@ -142,6 +145,15 @@ impl Resources {
 pub fn contradiction(wanted: &Value, there: &Value, fields: &[(&'static str, &str)]) -> Option<&'static str> {
     let at = |object: &Value, pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
     fields.iter().find(|(_, pointer)| !holds(&at(wanted, pointer), &at(there, pointer))).map(|(name, _)| *name)
+}
+
+/// A probe as the API server keeps it: it drops numbers that are nothing.
+fn without_zeros(probe: &Value) -> Value {
+    let mut probe = probe.clone();
+    if let Some(fields) = probe.as_object_mut() {
+        fields.retain(|_, value| value.as_i64() != Some(0));
+    }
+    probe
 }
 
 /// Whether everything that is wanted is there.

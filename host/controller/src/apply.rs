@@ -48,9 +48,9 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
     }
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.verb.writes()).collect();
     for alike in steps.chunk_by(|a, b| is_alike(&a.identity, &b.identity)) {
-        let doing = stream::iter(alike).map(|step| one(ctx, &api, &manager, step)).buffered(AT_ONCE);
+        let doing: Vec<_> = alike.iter().map(|step| one(ctx, &api, &manager, step)).collect();
         let mut refused = None;
-        for (step, done) in alike.iter().zip(doing.collect::<Vec<_>>().await) {
+        for (step, done) in alike.iter().zip(stream::iter(doing).buffered(AT_ONCE).collect::<Vec<_>>().await) {
             match done {
                 Ok(Done::Held(trouble)) => contended.push(trouble),
                 Ok(Done::Written { claimed, verb, version }) => {
@@ -78,8 +78,8 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
         }
     }
     let pruned: Vec<_> = plan.prune.iter().filter(|step| step.verb.writes()).collect();
-    let doing = stream::iter(&pruned).map(|step| api.delete(&step.identity, step.uid.as_deref())).buffered(AT_ONCE);
-    for (step, done) in pruned.iter().zip(doing.collect::<Vec<_>>().await) {
+    let doing: Vec<_> = pruned.iter().map(|step| api.delete(&step.identity, step.uid.as_deref())).collect();
+    for (step, done) in pruned.iter().zip(stream::iter(doing).buffered(AT_ONCE).collect::<Vec<_>>().await) {
         done?;
         wrote(&step.identity, "prune");
     }

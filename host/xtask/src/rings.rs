@@ -78,7 +78,7 @@ impl Ring {
             ("tests", None) => match target {
                 "architecture" | "operator_tests" => Some(Self::Pure),
                 "engine" | "memory" => Some(Self::Engine),
-                "scenarios" => Some(Self::Scenarios),
+                "reached" | "scenarios" => Some(Self::Scenarios),
                 _ => None,
             },
             _ => None,

@@ -53,7 +53,8 @@ fn reconcile_all(run: &mut Run<'_>) -> Result<bool, Stop> {
             let Some(outcome) = run.world.reconcile(&name, &parent) else { continue };
             let outcome = outcome.map_err(|error| Stop::Impossible(format!("{parent}: {error}")))?;
             if outcome.reported {
-                let status = run.world.cluster.object(&parent).and_then(|mut parent| Some(parent.get_mut("status")?.take()));
+                let status =
+                    run.world.cluster.object(&parent).and_then(|mut parent| Some(parent.get_mut("status")?.take()));
                 run.statuses.extend(status.map(|status| {
                     json!({"kind": parent.kind, "namespace": parent.namespace, "name": parent.name, "status": status})
                 }));
