@@ -138,3 +138,34 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     assert_eq!(claims, ["database-cas-0", "database-snapshots-cas-0"], "volumes of a CAS stay");
     operator.stop().await;
 }
+
+#[tokio::test]
+async fn resources_that_were_written_for_any_version_are_accepted_and_keep_all_their_fields() {
+    let stage = Stage::with(&MODULES).await;
+    for version in ["5.8.0", "5.9.0", "5.10.0", "6.0.0", "6.0.6"] {
+        for object in stage.manifest(&format!("versions/{version}.yaml")) {
+            stage.apply_one(&object).await;
+            let (api_version, plural) = support::plural(&object);
+            let (namespace, name) =
+                (object["metadata"]["namespace"].as_str(), object["metadata"]["name"].as_str().unwrap());
+            let stored = stage.get(api_version, plural, namespace, name).await.unwrap();
+            let lost = missing(&object["spec"], &stored["spec"], "spec");
+            assert!(lost.is_empty(), "{version} {name}: {lost:?}");
+        }
+    }
+}
+
+/// The paths that are in one tree and not in the other.
+fn missing(wanted: &Value, there: &Value, path: &str) -> Vec<String> {
+    match wanted {
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(key, value)| missing(value, &there[key], &format!("{path}.{key}"))).collect()
+        }
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            items.flat_map(|(at, value)| missing(value, &there[at], &format!("{path}[{at}]"))).collect()
+        }
+        value if value == there => Vec::new(),
+        _ => vec![path.to_owned()],
+    }
+}

@@ -261,18 +261,8 @@ impl Stage {
 
     /// Applies an object of a kind that modules serve, or a Secret.
     pub(crate) async fn apply_one(&self, object: &Value) {
-        let plural = match object["kind"].as_str().unwrap() {
-            "SGXPlugin" => "sgxplugins",
-            "LAS" => "las",
-            "CAS" => "cas",
-            "Vault" => "vaults",
-            "SignedPolicy" => "signedpolicies",
-            "EncryptedPolicy" => "encryptedpolicies",
-            "ImagePullSecret" => "imagepullsecrets",
-            "Secret" => "secrets",
-            other => panic!("the plural of {other} is not known here"),
-        };
-        self.apply_value(object, object["apiVersion"].as_str().unwrap(), plural).await;
+        let (api_version, plural) = plural(object);
+        self.apply_value(object, api_version, plural).await;
     }
 
     /// A client of an administrator who is not the operator.
@@ -360,6 +350,22 @@ impl Stage {
         tokio::time::sleep(time).await;
         (self.writes().len() == before).then_some(())
     }
+}
+
+/// The API version and the plural of an object of a kind that modules serve, or of a Secret.
+pub(crate) fn plural(object: &Value) -> (&str, &'static str) {
+    let plural = match object["kind"].as_str().unwrap() {
+        "SGXPlugin" => "sgxplugins",
+        "LAS" => "las",
+        "CAS" => "cas",
+        "Vault" => "vaults",
+        "SignedPolicy" => "signedpolicies",
+        "EncryptedPolicy" => "encryptedpolicies",
+        "ImagePullSecret" => "imagepullsecrets",
+        "Secret" => "secrets",
+        other => panic!("the plural of {other} is not known here"),
+    };
+    (object["apiVersion"].as_str().unwrap(), plural)
 }
 
 fn path(api_version: &str, plural: &str, namespace: Option<&str>, name: Option<&str>) -> String {
