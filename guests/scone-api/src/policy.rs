@@ -56,7 +56,7 @@ pub struct PolicyStatus {
     /// Fingerprint of the upload that CAS took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_upload: Option<String>,
-    /// Fingerprint of the upload that CAS did not take.
+    /// Fingerprint of the upload that CAS did not take, and when, in Unix seconds: `<fingerprint>@<time>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_upload: Option<String>,
     /// Conditions, written by the operator.

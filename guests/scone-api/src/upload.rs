@@ -81,7 +81,7 @@ pub struct Sibling {
 
 /// Asks for what bringing policies to CAS needs.
 pub fn grants(manifest: ManifestBuilder) -> ManifestBuilder {
-    manifest.owns::<ConfigMap>(NamespaceRule::Parent).http(HttpRule {
+    manifest.now_granularity(60).owns::<ConfigMap>(NamespaceRule::Parent).http(HttpRule {
         // Users say where their CAS is.
         host: "*".to_owned(),
         ports: Vec::new(),
@@ -135,6 +135,7 @@ fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place, upload: &Upload<'_>, se
         sent: reply(snapshot, &action.id, place, server),
         namespace: namespace(snapshot, place, upload, server),
         mine: &mine,
+        now: snapshot.now.unwrap_or_default(),
     };
     let verdict = decide(&evidence);
     let told = conditions(&evidence, &verdict, place, server);

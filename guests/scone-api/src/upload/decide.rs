@@ -27,6 +27,8 @@ pub(super) struct Evidence<'a> {
     pub(super) namespace: Namespace<'a>,
     /// The fingerprint of what would be sent.
     pub(super) mine: &'a str,
+    /// Unix seconds.
+    pub(super) now: i64,
 }
 
 /// The session in which this one lies.
@@ -199,9 +201,18 @@ fn registered(evidence: &Evidence<'_>, told: Told) -> Verdict {
 }
 
 fn not_taken(evidence: &Evidence<'_>, failed: Failed) -> Verdict {
-    let pause = if failed.state == PolicyState::Unreachable { SOON } else { LATER };
-    let record = Record::Failed(evidence.mine.to_owned());
-    Verdict::new(failed.state, failed.problem).record(record).pause(pause)
+    let record = Record::Failed(format!("{}@{}", evidence.mine, evidence.now));
+    Verdict::new(failed.state, failed.problem).record(record).pause(pause(failed.state))
+}
+
+fn pause(state: PolicyState) -> u32 {
+    if state == PolicyState::Unreachable { SOON } else { LATER }
+}
+
+/// When this very upload failed the last time, in Unix seconds. Whatever else brings the policy back before its time sends nothing.
+fn failed(evidence: &Evidence<'_>) -> Option<i64> {
+    let (mine, at) = evidence.before.failed_upload.as_deref()?.split_once('@')?;
+    at.parse().ok().filter(|_| mine == evidence.mine)
 }
 
 /// While nothing new is known, what is known stays said: a look that takes its time is no change.
@@ -294,14 +305,16 @@ fn send(evidence: &Evidence<'_>) -> Verdict {
             ),
         ),
         Namespace::None | Namespace::Unknown | Namespace::Exists => {
-            let tried = before.failed_upload.as_deref() == Some(evidence.mine);
-            let verdict = if tried {
-                repeat(evidence)
-            } else {
+            let Some(at) = failed(evidence) else {
                 let message = format!("the policy is being sent to {cas}");
-                Verdict::new(PolicyState::Pending, Problem::new("Uploading", message))
+                let verdict = Verdict::new(PolicyState::Pending, Problem::new("Uploading", message));
+                return Verdict { send: true, pause: Some(SOON), ..verdict };
             };
-            Verdict { send: true, pause: Some(SOON), ..verdict }
+            let left = at + i64::from(pause(before.state)) - evidence.now;
+            match u32::try_from(left).ok().filter(|left| *left > 0) {
+                Some(left) => repeat(evidence).pause(left),
+                None => Verdict { send: true, pause: Some(SOON), ..repeat(evidence) },
+            }
         }
     }
 }

@@ -146,6 +146,8 @@ pub(crate) struct Host<M> {
     /// What the query for other resources finds.
     pub(crate) others: Vec<Value>,
     pub(crate) settings: Value,
+    /// Unix seconds.
+    pub(crate) now: i64,
     pub(crate) cas: Cas,
     /// What was sent: method and URL, and the body.
     pub(crate) sent: Vec<(String, String)>,
@@ -171,6 +173,7 @@ impl<M: Module> Host<M> {
             children: BTreeMap::new(),
             others: Vec::new(),
             settings: json!({}),
+            now: 1_700_000_000,
             cas: Cas::new(),
             sent: Vec::new(),
             writes: 0,
@@ -280,7 +283,7 @@ impl<M: Module> Host<M> {
             settings: serde_json::to_vec(&self.settings).unwrap(),
             finalizing: false,
             api_versions: Vec::new(),
-            now: None,
+            now: Some(self.now),
             extensions: Vec::new(),
         }
     }
