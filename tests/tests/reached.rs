@@ -92,24 +92,35 @@ fn tables(kind: &str, crd: &str, module: &str) -> Vec<String> {
     for (field, schema) in status.as_object().unwrap() {
         let values = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
         all.extend(values.map(|value| format!("{field}={value}")));
-        if field.ends_with("Alert") {
+        if field.ends_with("Alert") && schema["type"] == "integer" {
             all.extend(["=0", ">0"].map(|sign| format!("{field}{sign}")));
         }
     }
     let readme = fs::read_to_string(root().join(format!("guests/{module}/README.md"))).unwrap();
-    for type_ in listed(&readme, "Conditions") {
-        all.extend(["True", "otherwise"].map(|status| format!("condition {type_}={status}")));
+    for row in table(&readme, "Conditions") {
+        let says = |cells: std::ops::Range<usize>| row[cells].iter().any(|cell| !cell.trim().is_empty());
+        for type_ in words(&row[1]) {
+            // A name of an object, whatever it is.
+            let type_ = type_.rsplit_once('/').map_or(type_.clone(), |(_, name)| format!("<object>/{name}"));
+            all.extend(says(2..3).then(|| format!("condition {type_}=True")));
+            all.extend(says(3..5).then(|| format!("condition {type_}=otherwise")));
+        }
     }
-    all.extend(listed(&readme, "States").into_iter().map(|state| format!("state={state}")));
+    all.extend(table(&readme, "States").iter().flat_map(|row| words(&row[1])).map(|state| format!("state={state}")));
     all.iter().map(|value| format!("{kind} {value}")).collect()
 }
 
-/// The words in the first column of a table.
-fn listed(readme: &str, section: &str) -> BTreeSet<String> {
-    let Some(text) = readme.split(&format!("## {section}\n")).nth(1) else { return BTreeSet::new() };
-    let text = text.split("\n## ").next().unwrap();
-    let cells = text.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
-    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+/// The rows of the first table of a section, as cells; none without it.
+fn table(readme: &str, section: &str) -> Vec<Vec<String>> {
+    let Some(text) = readme.split(&format!("## {section}\n")).nth(1) else { return Vec::new() };
+    let lines = text.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    lines.filter(|line| line.starts_with("| `")).map(|line| line.split('|').map(str::to_owned).collect()).collect()
+}
+
+/// What is marked as code in the first part of a cell.
+fn words(cell: &str) -> Vec<String> {
+    let names = cell.split(", only").next().unwrap_or_default();
+    names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 #[test]

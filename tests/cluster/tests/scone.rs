@@ -76,6 +76,9 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     let las = stage.shows(("base.scone.cloud/v1beta1", "las"), None, "las", "state", "HEALTHY").await;
     assert_eq!(las["status"]["numberAvailable"], 3, "{las:#}");
 
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "example.com/none", "allowVolumeExpansion": true,
+        "metadata": {"name": "grows", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}});
+    stage.apply_value(&class, "storage.k8s.io/v1", "storageclasses").await;
     stage.apply_all("cas.yaml").await;
     let made = stage.shows(CAS, Some("default"), "cas", "phase", "Unprovisioned").await;
     assert_eq!(made["status"]["attestable"], "Yes", "{made:#}");
@@ -96,6 +99,13 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     assert_eq!(healthy["status"]["safetyServiceStatus"], "Healthy", "{healthy:#}");
     assert_eq!(healthy["status"]["databasePvcStatus"], "Bound", "{healthy:#}");
     assert_eq!(healthy["status"]["snapshotStatus"], "Persisted", "{healthy:#}");
+
+    stage.change(CAS, "cas", json!({"persistence": {"size": "2Gi"}})).await;
+    soon("a claim that asks for more", || async {
+        let claim = stage.get("v1", "persistentvolumeclaims", Some("default"), "database-cas-0").await?;
+        (claim["spec"]["resources"]["requests"]["storage"] == "2Gi").then_some(())
+    })
+    .await;
 
     stage.apply_all("vault.yaml").await;
     stage.certify().await;
