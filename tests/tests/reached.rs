@@ -28,7 +28,25 @@ const KINDS: [(&str, &str, &str); 7] = [
 ];
 
 /// What no scenario shows, and the test that reaches it.
-const ELSEWHERE: [(&str, &str); 0] = [];
+const ELSEWHERE: [(&str, &str); 4] = [
+    // The operator repairs the budget before anybody is told of it.
+    (
+        "CAS podDisruptionBudgetAlert>0",
+        "guests/cas/tests/table.rs every_alert_is_reached_at_zero_above_it_and_where_it_may_be_unknown",
+    ),
+    // Webhooks refuse such policies.
+    ("SignedPolicy state=INVALID", POLICIES),
+    (
+        "EncryptedPolicy state=INVALID",
+        "guests/encrypted-policy/tests/upload.rs every_state_condition_and_reason_of_the_readme_is_reached_and_no_other",
+    ),
+    ("SignedPolicy condition SignaturesVerified=True", POLICIES),
+];
+const POLICIES: &str =
+    "guests/signed-policy/tests/upload.rs every_state_condition_and_reason_of_the_readme_is_reached_and_no_other";
+
+/// Values of 5.8 that no later version writes, and this one neither.
+const NEVER: [&str; 2] = ["CAS attestable=Failed", "CAS attestable=No"];
 
 fn root() -> PathBuf {
     let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
@@ -128,10 +146,11 @@ fn every_value_alert_and_condition_of_the_tables_is_reached_by_a_scenario_or_by_
     let reached = reached();
     let elsewhere: BTreeMap<&str, &str> = ELSEWHERE.into_iter().collect();
     let all: BTreeSet<String> = KINDS.iter().flat_map(|(kind, crd, module)| tables(kind, crd, module)).collect();
-    let missing: Vec<_> =
-        all.iter().filter(|value| !reached.contains(*value) && !elsewhere.contains_key(value.as_str())).collect();
+    let told = |value: &String| reached.contains(value) || elsewhere.contains_key(value.as_str());
+    let missing: Vec<_> = all.iter().filter(|value| !told(value) && !NEVER.contains(&value.as_str())).collect();
     assert!(missing.is_empty(), "no scenario reaches {missing:#?}");
-    let stale: Vec<_> = elsewhere.keys().filter(|value| reached.contains(**value) || !all.contains(**value)).collect();
+    let stale: Vec<_> =
+        elsewhere.keys().chain(&NEVER).filter(|value| reached.contains(**value) || !all.contains(**value)).collect();
     assert!(stale.is_empty(), "these need no other test, or are in no table: {stale:?}");
 }
 
