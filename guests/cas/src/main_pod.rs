@@ -52,7 +52,7 @@ pub(crate) fn stuck(snapshot: &Snapshot<CAS>, site: &Site<'_>, spec: &CASSpec, o
     }
     let waited = told.and_then(duration::seconds).map_or(START, |told| told.clamp(START, LONGEST));
     let id = action_id(pod);
-    let under_way = matches!(snapshot.deleted(&id), Some(Err(QueryFailure::Pending)));
+    let under_way = snapshot.answer(&id).is_some_and(|answer| matches!(answer.outcome, Err(QueryFailure::Pending)));
     let age = pod.metadata.creation_timestamp.as_deref().and_then(unix_seconds);
     let late = age.is_some_and(|made| snapshot.now.unwrap_or_default() - made >= waited);
     let selector = spec.node_selector.clone().unwrap_or_default();

@@ -171,7 +171,7 @@ fn a_cas_that_provisions_itself_is_pending_until_it_should_have() {
 #[test]
 fn a_cas_that_was_upgraded_comes_back_without_its_database_being_asked_for_anew() {
     let mut tree = with(&[("parent/spec/image", "registry.scontain.com/scone.cloud/cas:6.0.7")]);
-    assert_eq!(status(&answer(&tree))["phase"], "Provisioned");
+    assert_eq!(status(&answer(&tree))["phase"], "Upgrading");
     tree = support::carried_out(&tree);
     assert_eq!(status(&answer(&tree))["phase"], "HEALTHY");
 }

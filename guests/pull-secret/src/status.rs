@@ -274,7 +274,10 @@ fn selected(selected: Result<&Selected, &Blind>) -> Condition {
     let Ok(selected) = selected else {
         return Condition::unknown(TYPE, "Observing", "the namespaces are not known");
     };
-    let mut message = format!("namespaces that fit: {}", selected.namespaces.len() + selected.holding.len());
+    let mut message = format!("namespaces that fit: {}", selected.namespaces.len());
+    if !selected.holding.is_empty() && selected.namespaces.is_empty() {
+        message += &format!("; beside those that hold the source: {}", listed(selected.holding.iter().cloned()));
+    }
     if !selected.absent.is_empty() {
         message += &format!("; named, but not there: {}", listed(selected.absent.iter().cloned()));
     }

@@ -146,7 +146,7 @@ pub(crate) const CASES: &[Case] = &[
     case(
         "an image that cannot be pulled is told at once",
         "UNHEALTHY ImagePullFailed",
-        "AttestationFailure",
+        "Uninitialized",
         &[
             NO_STATUS,
             UNREADY,
