@@ -32,70 +32,87 @@ pub(crate) struct Applied {
     pub(crate) versions: Vec<(ObjectRef, u64)>,
 }
 
+impl Applied {
+    fn wrote(&mut self, module: &str, identity: &ObjectRef, verb: &'static str) {
+        info!(module, verb, object = %identity, "wrote");
+        self.written.push(Written { identity: identity.clone(), verb });
+    }
+}
+
 /// Carries out a plan: the inventory is on record before the first object is made, stages and kinds come in order, pruning is last, and
 /// the finalizer goes only when everything to prune is gone.
 pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Applied, Error> {
     let api = Api::new(&ctx.client, &*ctx.cache);
     let manager = plan::manager(module);
-    let (mut written, mut contended, mut versions) = (Vec::new(), Vec::new(), Vec::new());
-    let mut wrote = |identity: &ObjectRef, verb: &'static str| {
-        info!(module, verb, object = %identity, "wrote");
-        written.push(Written { identity: identity.clone(), verb });
-    };
+    let mut applied = Applied::default();
     if let Some(record) = &plan.record {
-        versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, record).await?));
-        wrote(&plan.parent, "record");
+        applied.versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, record).await?));
+        applied.wrote(module, &plan.parent, "record");
     }
-    let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.verb.writes()).collect();
-    for alike in steps.chunk_by(|a, b| is_alike(&a.identity, &b.identity)) {
-        let doing: Vec<_> = alike.iter().map(|step| one(ctx, &api, &manager, step)).collect();
-        let mut refused = None;
-        for (step, done) in alike.iter().zip(stream::iter(doing).buffered(AT_ONCE).collect::<Vec<_>>().await) {
-            match done {
-                Ok(Done::Held(trouble)) => contended.push(trouble),
-                Ok(Done::Written { claimed, verb, version }) => {
-                    if claimed {
-                        wrote(&step.identity, "claim");
-                    }
-                    versions.push((step.identity.clone(), version));
-                    wrote(&step.identity, verb);
-                }
-                Err(error) => refused = refused.or(Some(error)),
-            }
-        }
-        // One that is refused holds up what comes after it, and none of its kind.
-        if let Some(error) = refused {
-            return Err(error);
-        }
-    }
-    let partial_manager = plan::partial_manager(module, &plan.parent);
-    for step in plan.partials.iter().filter(|step| step.verb != PartialVerb::Unchanged) {
-        match api.apply(&step.identity, None, &partial_manager, &step.document).await {
-            // The object went meanwhile, and its labels with it.
-            Err(error) if error.is_gone() => {}
-            Err(error) => return Err(error),
-            Ok(_) => wrote(&step.identity, if step.verb == PartialVerb::Set { "set" } else { "withdraw" }),
-        }
-    }
+    children(ctx, &api, module, plan, &mut applied).await?;
+    partials(&api, module, plan, &mut applied).await?;
     let pruned: Vec<_> = plan.prune.iter().filter(|step| step.verb.writes()).collect();
     let doing: Vec<_> = pruned.iter().map(|step| api.delete(&step.identity, step.uid.as_deref())).collect();
     for (step, done) in pruned.iter().zip(stream::iter(doing).buffered(AT_ONCE).collect::<Vec<_>>().await) {
         done?;
-        wrote(&step.identity, "prune");
+        applied.wrote(module, &step.identity, "prune");
     }
     if let Some(shrink) = &plan.shrink {
-        versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, shrink).await?));
-        wrote(&plan.parent, "record");
+        applied.versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, shrink).await?));
+        applied.wrote(module, &plan.parent, "record");
     }
     if let (Some(release), true) = (&plan.release, gone(ctx, plan)) {
         match api.apply(&plan.parent, None, &manager, release).await {
             // It was released before, and is gone.
             Err(error) if error.is_gone() => {}
             Err(error) => return Err(error),
-            Ok(_) => wrote(&plan.parent, "release"),
+            Ok(_) => applied.wrote(module, &plan.parent, "release"),
         }
     }
-    Ok(Applied { written, contended, versions })
+    Ok(applied)
+}
+
+/// One that is refused holds up what comes after it, and none of its kind.
+async fn children(ctx: &Context, api: &Api<'_>, module: &str, plan: &Plan, applied: &mut Applied) -> Result<(), Error> {
+    let manager = plan::manager(module);
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.verb.writes()).collect();
+    for alike in steps.chunk_by(|a, b| is_alike(&a.identity, &b.identity)) {
+        let doing: Vec<_> = alike.iter().map(|step| one(ctx, api, &manager, step)).collect();
+        let mut refused = None;
+        for (step, done) in alike.iter().zip(stream::iter(doing).buffered(AT_ONCE).collect::<Vec<_>>().await) {
+            match done {
+                Ok(Done::Held(trouble)) => applied.contended.push(trouble),
+                Ok(Done::Written { claimed, verb, version }) => {
+                    if claimed {
+                        applied.wrote(module, &step.identity, "claim");
+                    }
+                    applied.versions.push((step.identity.clone(), version));
+                    applied.wrote(module, &step.identity, verb);
+                }
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        if let Some(error) = refused {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+async fn partials(api: &Api<'_>, module: &str, plan: &Plan, applied: &mut Applied) -> Result<(), Error> {
+    let manager = plan::partial_manager(module, &plan.parent);
+    for step in plan.partials.iter().filter(|step| step.verb != PartialVerb::Unchanged) {
+        match api.apply(&step.identity, None, &manager, &step.document).await {
+            // The object went meanwhile, and its labels with it.
+            Err(error) if error.is_gone() => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                let verb = if step.verb == PartialVerb::Set { "set" } else { "withdraw" };
+                applied.wrote(module, &step.identity, verb);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Objects of one kind do not wait for each other: a parent may have thousands of them.

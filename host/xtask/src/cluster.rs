@@ -71,8 +71,13 @@ pub(crate) fn prepare(workspace: &Workspace, ring: Ring, install: Install) -> Re
     bring(workspace, ring, install)?;
     let mut command = program(workspace, install);
     command.args(["prepare", "--ring", ring.name()]);
-    let (good, answer) = ask("preparing the cluster", &mut command)?;
-    Ok((!good).then(|| answer.replace('\n', " ")))
+    let (code, answer) = ask("preparing the cluster", &mut command)?;
+    match code {
+        Some(0) => Ok(None),
+        Some(1) => Ok(Some(answer.replace('\n', " "))),
+        // A program of this repository is broken, which no machine is to blame for.
+        _ => Err(Failure::Bad(answer)),
+    }
 }
 
 /// Packages that are missing, by apt, where that is possible. When it does not work, preparing the ring says what is missing.
@@ -123,10 +128,10 @@ fn program(workspace: &Workspace, install: Install) -> Command {
 }
 
 /// Runs a program whose answer is on standard output; its progress is shown as it comes.
-fn ask(what: &str, command: &mut Command) -> Result<(bool, String), Failure> {
+fn ask(what: &str, command: &mut Command) -> Result<(Option<i32>, String), Failure> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| cargo::start_failure(what, command, &error))?;
-    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -70,12 +70,20 @@ pub const NODE_RING: [Tool; 11] = [
     STANDIN,
 ];
 
+/// The version of programs whose source is here.
+const OWN: &str = "own";
+
 const fn kubernetes(name: &'static str, package: &'static str) -> Tool {
     Tool { name, module: "kubernetes", package, version: KUBERNETES }
 }
 
 const fn own(name: &'static str) -> Tool {
-    Tool { name, module: name, package: ".", version: "own" }
+    Tool { name, module: name, package: ".", version: OWN }
+}
+
+/// Whether this is one of the programs whose source is here: when it does not build, somebody has broken it.
+pub fn is_own(name: &str) -> bool {
+    NODE_RING.iter().any(|tool| tool.name == name && tool.version == OWN)
 }
 
 impl Tool {

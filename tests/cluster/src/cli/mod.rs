@@ -172,6 +172,13 @@ fn prepare(ring: Ring) -> ExitCode {
         Ring::Api => tools::API_RING.iter().try_for_each(|tool| tool.ensure(tell).map(drop)),
         Ring::Node => tools::NODE_RING.iter().try_for_each(|tool| tool.ensure(tell).map(drop)),
     };
+    if let Err(cluster::Error::NotBuilt { tool, said }) = &found
+        && tools::is_own(tool)
+    {
+        // No obstacle of this machine: whoever asks must not take it for one.
+        answer(&format!("{tool} does not build:\n{said}"));
+        return ExitCode::from(2);
+    }
     let why = match ring {
         Ring::Node => cluster::obstacle().or_else(|| found.err().map(|error| error.to_string())),
         Ring::Api => found.err().map(|error| error.to_string()),

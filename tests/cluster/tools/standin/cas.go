@@ -29,14 +29,14 @@ func cas(what string) error {
 		fmt.Println("a stand-in's report, which proves nothing")
 		return nil
 	case "provision":
-		return provision()
+		return mark()
 	default:
 		return fmt.Errorf("stand-in: no idea how to %q a CAS", what)
 	}
 }
 
-// provision adds the policy that marks a provisioned CAS.
-func provision() error {
+// mark adds the policy that marks a provisioned CAS.
+func mark() error {
 	// There is nobody to trust here.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	asked, err := http.NewRequest("PUT", "https://"+casAddress+"/stand-in/provision", nil)
