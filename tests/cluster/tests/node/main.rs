@@ -211,7 +211,7 @@ async fn all_kinds_are_installed_in_order_with_pods_that_run() {
         json!({"spec": {"backup-controller": {"enabled": true, "session": "cas-owner/primary-backup/upgrade"}}});
     site.merge("/apis/services.scone.cloud/v1beta1/namespaces/default/cas/cas", &backup).await.unwrap();
     let healthy = site.showing(of_cas, "migrationNodeRatio", "1/1").await;
-    assert_eq!(healthy["status"]["dcapReport"], "a stand-in's report, which proves nothing\n", "{healthy:#}");
+    assert_eq!(healthy["status"]["dcapReport"], "a stand-in's report, which proves nothing", "{healthy:#}");
     site.showing(of_cas, "phase", "HEALTHY").await;
 
     let mut vault = site.manifests("vault.yaml").remove(0);
