@@ -178,10 +178,15 @@ fn denied(ctx: &Context, question: &Question, place: Place<'_>) -> Option<QueryF
 }
 
 fn find(cache: &dyn Cache, query: &ObjectQuery) -> Result<Finding, QueryFailure> {
-    if cache.resource(&query.api_version, &query.kind).is_none() {
+    let Some((_, namespaced)) = cache.resource(&query.api_version, &query.kind) else {
         return Err(QueryFailure::NotFound(format!("the kind {} {}", query.api_version, query.kind)));
-    }
-    let listed = cache.list(&query.api_version, &query.kind, query.namespace.as_deref(), &query.labels);
+    };
+    let whole = query.labels.is_empty() && query.namespace.is_some() == namespaced;
+    let listed = match &query.name {
+        // One object needs no walk over all of them.
+        Some(name) if whole => one(cache, query, name),
+        _ => cache.list(&query.api_version, &query.kind, query.namespace.as_deref(), &query.labels),
+    };
     let mut found = Vec::with_capacity(listed.len());
     for object in listed.into_iter().filter(|o| query.name.as_ref().is_none_or(|name| *name == o.identity.name)) {
         // An object that cannot be read is left out of the answer, not the other way round.
@@ -190,6 +195,12 @@ fn find(cache: &dyn Cache, query: &ObjectQuery) -> Result<Finding, QueryFailure>
         }
     }
     Ok(Finding::Objects(found))
+}
+
+fn one(cache: &dyn Cache, query: &ObjectQuery, name: &str) -> Vec<Observed> {
+    let (api_version, kind) = (query.api_version.clone(), query.kind.clone());
+    let identity = ObjectRef { api_version, kind, namespace: query.namespace.clone(), name: name.to_owned() };
+    cache.get(&identity).map(|document| Observed { identity, document }).into_iter().collect()
 }
 
 /// The objects that an answer names.

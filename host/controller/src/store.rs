@@ -4,6 +4,7 @@
 //! any other deletion, since the server tells nothing about it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use operator_core::{Document, ObjectRef, Observed, inventory};
@@ -71,11 +72,15 @@ struct Objects {
     incoming: Option<Index>,
 }
 
-/// Objects of one kind, those of each set, and those on which each manager of this operator holds fields.
+/// Labels by whose values objects are found at once: the sets of this operator, and what Kubernetes recommends to tell the parts of one
+/// instance. Asked for each parent in each reconcile, they must not cost a walk over all objects.
+const INDEXED: [&str; 2] = [inventory::PART_OF, "app.kubernetes.io/instance"];
+
+/// Objects of one kind, those with each value of the labels above, and those on which each manager of this operator holds fields.
 #[derive(Default)]
 struct Index {
     objects: BTreeMap<Key, Seen>,
-    sets: HashMap<String, BTreeSet<Key>>,
+    labelled: [HashMap<String, BTreeSet<Key>>; INDEXED.len()],
     held: HashMap<String, BTreeSet<Key>>,
 }
 
@@ -99,8 +104,10 @@ impl Index {
     fn insert(&mut self, seen: Seen) -> Option<Seen> {
         let key = key(&seen.identity);
         let old = self.remove(&key);
-        if let Some(set) = seen.labels.get(inventory::PART_OF) {
-            self.sets.entry(set.clone()).or_default().insert(key.clone());
+        for (index, value) in self.labelled.iter_mut().zip(INDEXED.map(|label| seen.labels.get(label))) {
+            if let Some(value) = value {
+                index.entry(value.clone()).or_default().insert(key.clone());
+            }
         }
         for manager in &seen.managers {
             self.held.entry(manager.clone()).or_default().insert(key.clone());
@@ -111,8 +118,8 @@ impl Index {
 
     fn remove(&mut self, key: &Key) -> Option<Seen> {
         let old = self.objects.remove(key)?;
-        if let Some(set) = old.labels.get(inventory::PART_OF) {
-            unlist(&mut self.sets, set, key);
+        for (index, value) in self.labelled.iter_mut().zip(INDEXED.map(|label| old.labels.get(label))) {
+            value.into_iter().for_each(|value| unlist(index, value, key));
         }
         old.managers.iter().for_each(|manager| unlist(&mut self.held, manager, key));
         Some(old)
@@ -128,14 +135,19 @@ impl Index {
             namespace.is_none_or(|namespace| seen.identity.namespace.as_deref() == Some(namespace))
                 && labels.iter().all(|(key, value)| seen.labels.get(key) == Some(value))
         };
-        match labels.iter().find(|(key, _)| key == inventory::PART_OF) {
-            // Asked for each parent in each reconcile: must not cost a walk over all objects.
-            Some((_, set)) => {
-                let keys = self.sets.get(set).into_iter().flatten();
-                keys.filter_map(|key| self.objects.get(key)).filter(fits).map(observed).collect()
-            }
-            None => self.objects.values().filter(fits).map(observed).collect(),
+        let asked = |label: &str| labels.iter().find(|(key, _)| key == label).map(|(_, value)| value);
+        let indexed = self.labelled.iter().zip(INDEXED).find_map(|(index, label)| Some((index, asked(label)?)));
+        if let Some((index, value)) = indexed {
+            let keys = index.get(value).into_iter().flatten();
+            return keys.filter_map(|key| self.objects.get(key)).filter(fits).map(observed).collect();
         }
+        // Those of a namespace stand together.
+        let first = namespace.map(|namespace| (Some(namespace.to_owned()), String::new()));
+        let from = first.map_or(Bound::Unbounded, Bound::Included);
+        let rest = self.objects.range((from, Bound::Unbounded)).map(|(_, seen)| seen);
+        let within =
+            |seen: &&Seen| namespace.is_none_or(|namespace| seen.identity.namespace.as_deref() == Some(namespace));
+        rest.take_while(within).filter(fits).map(observed).collect()
     }
 }
 
@@ -357,6 +369,38 @@ mod tests {
         store.put(&kind(), seen("a", Some("y"), "2"));
         store.remove(&kind(), seen("b", Some("x"), "1"));
         assert_eq!((names(&store, &set("x")).len(), names(&store, &set("y"))), (0, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn objects_of_a_namespace_and_of_an_instance_are_found_and_no_others() {
+        let store = Store::default();
+        let placed = |namespace: &str, name: &str, instance: Option<&str>| {
+            let mut seen = seen(name, None, "1");
+            seen.identity.namespace = Some(namespace.to_owned());
+            let label = instance.map(|value| ("app.kubernetes.io/instance".to_owned(), value.to_owned()));
+            Seen { labels: label.into_iter().collect(), ..seen }
+        };
+        for (namespace, name, instance) in [
+            ("a", "one", Some("x")),
+            ("b", "one", Some("x")),
+            ("b", "two", Some("y")),
+            ("b", "three", None),
+            ("c", "one", None),
+        ] {
+            store.put(&kind(), placed(namespace, name, instance));
+        }
+        let found = |namespace: Option<&str>, instance: Option<&str>| -> Vec<String> {
+            let labels: Vec<_> =
+                instance.map(|value| ("app.kubernetes.io/instance".to_owned(), value.to_owned())).into_iter().collect();
+            let found = store.list("v1", "ConfigMap", namespace, &labels);
+            found.iter().map(|o| format!("{}/{}", o.identity.namespace.as_deref().unwrap(), o.identity.name)).collect()
+        };
+        assert_eq!(found(Some("b"), None), ["b/one", "b/three", "b/two"]);
+        assert_eq!(found(None, Some("x")), ["a/one", "b/one"]);
+        assert_eq!(found(Some("b"), Some("x")), ["b/one"]);
+        assert!(found(Some("d"), None).is_empty());
+        store.put(&kind(), placed("b", "one", None));
+        assert_eq!(found(None, Some("x")), ["a/one"], "it follows the label");
     }
 
     #[test]
