@@ -1,11 +1,5 @@
 //! Ring scripts: what the kinds can say, their scenarios say: every value of every status, every alert, every condition.
 #![cfg(test)]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers of tests may do what tests may"
-)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -136,10 +136,10 @@ pub struct Grants {
     /// Objects that it may have deleted by an action.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub delete: Vec<KindRule>,
-    /// What the Roles and ClusterRoles among its children may allow. The host must hold all of it: nobody can hand on what he lacks.
+    /// What the Roles and `ClusterRoles` among its children may allow. The host must hold all of it: nobody can hand on what he lacks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleRule>,
-    /// ClusterRoles of others that the bindings among its children may name, such as `system:auth-delegator`.
+    /// `ClusterRoles` of others that the bindings among its children may name, such as `system:auth-delegator`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub binds: Vec<String>,
 }

@@ -55,10 +55,10 @@ pub(crate) fn judge(
     let before = |field: Option<&Time>| field.map(|time| time.0.as_second());
     let taken_before = before(earlier.and_then(|status| status.snapshot_timestamp.as_ref()));
     let log = started.and_then(|_| snapshot.lines(LOG)).and_then(Result::ok).map(Log::read).unwrap_or_default();
-    let taken = match started.and_then(|_| newest(snapshot)) {
-        Some(newest) => newest,
-        // Nobody knows.
-        None => taken_before,
+    let taken = match started.map_or(Newest::Unknown, |_| newest(snapshot)) {
+        Newest::At(time) => Some(time),
+        Newest::Absent => None,
+        Newest::Unknown => taken_before,
     };
     let checked_before = before(earlier.and_then(|status| status.snapshot_checkup_timestamp.as_ref()));
     let checked = step(checked_before, taken.into_iter().chain(log.checked).max());
@@ -71,15 +71,22 @@ pub(crate) fn judge(
     }
 }
 
-/// When the newest snapshot was completed, when there is one: those on a volume that ends with the pod are gone with it. None while that
-/// is not known.
-fn newest(snapshot: &Snapshot<CAS>) -> Option<Option<i64>> {
-    let result = snapshot.command(NEWEST)?.ok()?;
+/// The newest snapshot.
+enum Newest {
+    Unknown,
+    /// There is none: those on a volume that ends with the pod are gone with it.
+    Absent,
+    /// Completed then, in Unix seconds.
+    At(i64),
+}
+
+fn newest(snapshot: &Snapshot<CAS>) -> Newest {
+    let Some(Ok(result)) = snapshot.command(NEWEST) else { return Newest::Unknown };
     match result.code {
-        0 => String::from_utf8_lossy(&result.stdout).trim().parse().ok().map(Some),
+        0 => String::from_utf8_lossy(&result.stdout).trim().parse().map_or(Newest::Unknown, Newest::At),
         // What `stat` says of a file that is not there.
-        1 => Some(None),
-        _ => None,
+        1 => Newest::Absent,
+        _ => Newest::Unknown,
     }
 }
 

@@ -111,7 +111,7 @@ impl ManifestBuilder {
         self
     }
 
-    /// What the Roles and ClusterRoles among the children may allow: verbs on resources of one group.
+    /// What the Roles and `ClusterRoles` among the children may allow: verbs on resources of one group.
     pub fn hands_on(mut self, group: &str, resources: &[&str], verbs: &[&str]) -> Self {
         let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let rule = RoleRule { api_groups: owned(&[group]), resources: owned(resources), verbs: owned(verbs) };
@@ -119,7 +119,7 @@ impl ManifestBuilder {
         self
     }
 
-    /// A ClusterRole of somebody else that bindings among the children may name.
+    /// A `ClusterRole` of somebody else that bindings among the children may name.
     pub fn binds(mut self, cluster_role: &str) -> Self {
         self.manifest.grants.binds.push(cluster_role.to_owned());
         self

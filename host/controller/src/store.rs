@@ -119,7 +119,9 @@ impl Index {
     fn remove(&mut self, key: &Key) -> Option<Seen> {
         let old = self.objects.remove(key)?;
         for (index, value) in self.labelled.iter_mut().zip(INDEXED.map(|label| old.labels.get(label))) {
-            value.into_iter().for_each(|value| unlist(index, value, key));
+            if let Some(value) = value {
+                unlist(index, value, key);
+            }
         }
         old.managers.iter().for_each(|manager| unlist(&mut self.held, manager, key));
         Some(old)

@@ -111,8 +111,16 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     stage.certify().await;
     stage.shows(("services.scone.cloud/v1beta1", "vaults"), Some("default"), "vault", "state", "HEALTHY").await;
 
+    register_policies(&stage, &cas).await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
+
+    delete_all(&stage).await;
+    operator.stop().await;
+}
+
+async fn register_policies(stage: &Stage, cas: &StandIn) {
     let trust = format!("sha256:{}", cas.certificate_sha256());
-    for mut policy in stage.manifest("policies.yaml") {
+    for mut policy in Stage::manifest("policies.yaml") {
         policy["metadata"]["annotations"][TRUST] = trust.clone().into();
         if policy["kind"] == "EncryptedPolicy" {
             policy["spec"]["policy"] = encrypt("name: app\nversion: \"0.3\"\n").into();
@@ -123,8 +131,10 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     for (plural, name) in [("signedpolicies", "team"), ("encryptedpolicies", "app")] {
         stage.shows(("cas.scone.cloud/v1beta1", plural), Some("default"), name, "state", "REGISTERED").await;
     }
-    soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
+}
 
+/// Everything but the volumes goes.
+async fn delete_all(stage: &Stage) {
     for (api_version, plural, namespace, name) in [
         ("services.scone.cloud/v1beta1", "vaults", Some("default"), "vault"),
         ("services.scone.cloud/v1beta1", "cas", Some("default"), "cas"),
@@ -146,14 +156,13 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
         claims["items"].as_array().unwrap().iter().map(|c| c["metadata"]["name"].as_str().unwrap()).collect();
     claims.retain(|name| name.contains("database"));
     assert_eq!(claims, ["database-cas-0", "database-snapshots-cas-0"], "volumes of a CAS stay");
-    operator.stop().await;
 }
 
 #[tokio::test]
 async fn resources_that_were_written_for_any_version_are_accepted_and_keep_all_their_fields() {
     let stage = Stage::with(&MODULES).await;
     for version in ["5.8.0", "5.9.0", "5.10.0", "6.0.0", "6.0.6"] {
-        for object in stage.manifest(&format!("versions/{version}.yaml")) {
+        for object in Stage::manifest(&format!("versions/{version}.yaml")) {
             stage.apply_one(&object).await;
             let (api_version, plural) = support::plural(&object);
             let (namespace, name) =

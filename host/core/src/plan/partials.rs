@@ -86,7 +86,7 @@ fn kept(input: &Input<'_>, identity: &ObjectRef, object: &Value, manager: &str) 
     let mut kept = Value::Null;
     for path in grants::partial_rules(input.grants, identity).flat_map(|rule| &rule.fields) {
         let steps: Vec<&str> = path.split('.').collect();
-        let claimed: String = steps.iter().map(|step| format!("/f:{step}")).collect();
+        let claimed = format!("/f:{}", steps.join("/f:"));
         let value = object.pointer(&format!("/{}", steps.join("/")));
         let Some(value) = value.filter(|_| claims(object, manager).any(|claim| claim.pointer(&claimed).is_some()))
         else {

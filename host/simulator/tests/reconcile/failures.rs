@@ -196,10 +196,10 @@ fn a_status_that_is_held_back_is_written_when_its_time_has_come() {
         let outcome = says(state);
         (shown() != state).then_some((state, outcome))
     });
-    let (state, outcome) = held.expect("one is held back at some time");
+    let (wanted, outcome) = held.expect("one is held back at some time");
     let wait = outcome.requeue.expect("the parent comes back");
     assert!((1..=60).contains(&wait), "{wait}");
     stage.cluster().advance(i64::from(wait));
     stage.once();
-    assert_eq!(shown(), state);
+    assert_eq!(shown(), wanted);
 }

@@ -13,15 +13,24 @@ use crate::{Error, measure::number};
 /// The node that changes.
 pub(crate) const NODE: &str = "aside";
 
+/// How the end of a pass is seen.
+#[derive(Clone, Copy)]
+pub(crate) enum Count {
+    /// By the operator's metrics.
+    Metrics,
+    /// By its log: metrics of many parents take a while to write.
+    Log,
+}
+
 /// Because of a label of a node.
 pub(crate) async fn changed_node(
     stage: &Stage,
     operator: &Operator,
-    parents: usize,
+    (parents, count): (usize, Count),
     round: usize,
 ) -> Result<f64, Error> {
     let change = json!({"metadata": {"labels": {"example.com/round": round.to_string()}}}).to_string().into_bytes();
-    pass(operator, parents, async || {
+    pass(operator, parents, count, async || {
         let (path, merge) = (format!("/api/v1/nodes/{NODE}"), "application/merge-patch+json");
         send(&stage.client, "PATCH", &path, merge, change.clone()).await.map(drop)
     })
@@ -29,8 +38,13 @@ pub(crate) async fn changed_node(
 }
 
 /// Because their module was loaded again: then it is called for each of them.
-pub(crate) async fn loaded(stage: &Stage, operator: &Operator, parents: usize, module: &str) -> Result<f64, Error> {
-    pass(operator, parents, async || {
+pub(crate) async fn loaded(
+    stage: &Stage,
+    operator: &Operator,
+    (parents, count): (usize, Count),
+    module: &str,
+) -> Result<f64, Error> {
+    pass(operator, parents, count, async || {
         let path = stage.module(module);
         let bytes = std::fs::read(&path)?;
         // Complete at once, under another time of change.
@@ -42,7 +56,34 @@ pub(crate) async fn loaded(stage: &Stage, operator: &Operator, parents: usize, m
 }
 
 /// Reconciles a second, from the first one that is seen to the last.
-async fn pass(operator: &Operator, parents: usize, cause: impl AsyncFn() -> Result<(), Error>) -> Result<f64, Error> {
+async fn pass(
+    operator: &Operator,
+    parents: usize,
+    count: Count,
+    cause: impl AsyncFn() -> Result<(), Error>,
+) -> Result<f64, Error> {
+    match count {
+        Count::Metrics => by_metrics(operator, parents, cause).await,
+        Count::Log => by_log(operator, parents, cause).await,
+    }
+}
+
+async fn by_log(operator: &Operator, parents: usize, cause: impl AsyncFn() -> Result<(), Error>) -> Result<f64, Error> {
+    let from = Instant::now();
+    cause().await?;
+    until("a look at all parents", Duration::from_millis(20), async || {
+        let ends = operator.reconciled_since(from);
+        let Some((first, last)) = ends.first().zip(ends.get(parents - 1)) else { return Ok(None) };
+        Ok(Some(number(parents - 1) / last.duration_since(*first).as_secs_f64()))
+    })
+    .await
+}
+
+async fn by_metrics(
+    operator: &Operator,
+    parents: usize,
+    cause: impl AsyncFn() -> Result<(), Error>,
+) -> Result<f64, Error> {
     let before = operator.reconciles().await?;
     cause().await?;
     let mut first = None;

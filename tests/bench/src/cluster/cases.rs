@@ -1,4 +1,4 @@
-//! A thousand CAS, each with its StatefulSet, its pod and its claim, that are looked at again.
+//! A thousand CAS, each with its `StatefulSet`, its pod and its claim, that are looked at again.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Resul
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": again::NODE}});
     stage.apply(&format!("/api/v1/nodes/{}", again::NODE), &node).await?;
     stage.namespace(NAMESPACE).await?;
-    let (operator, _) = Operator::start(stage, &[]).await?;
+    let (operator, _) = Operator::start(stage, &["--log", "info,operator_controller=debug"]).await?;
     let made = |number: usize| {
         let object = json!({"apiVersion": "services.scone.cloud/v1beta1", "kind": "CAS",
             "metadata": {"name": format!("cas-{number:04}")}, "spec": {"image": "registry.example.com/cas:6.0.6"}});
@@ -34,8 +34,8 @@ pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Resul
     let before = operator.metric(WRITES).await?;
     let mut passes = Vec::new();
     for round in 0..PASSES {
-        let looked = again::changed_node(stage, &operator, PARENTS, round).await?;
-        passes.push((looked, again::loaded(stage, &operator, PARENTS, "cas").await?));
+        let looked = again::changed_node(stage, &operator, (PARENTS, again::Count::Log), round).await?;
+        passes.push((looked, again::loaded(stage, &operator, (PARENTS, again::Count::Log), "cas").await?));
     }
     let written = operator.metric(WRITES).await? - before;
     if written > 0.5 {
@@ -48,7 +48,7 @@ pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Resul
 /// Waits until nothing is written any more. A CAS whose pod has no node is looked at every minute, so the operator is never idle.
 async fn still(operator: &Operator) -> Result<(), Error> {
     let (mut count, mut since) = (0.0, Instant::now());
-    until("an operator that writes nothing", Duration::from_millis(100), async || {
+    until("an operator that writes nothing", Duration::from_secs(1), async || {
         let now = operator.metric(WRITES).await?;
         if (now - count).abs() > 0.5 {
             (count, since) = (now, Instant::now());

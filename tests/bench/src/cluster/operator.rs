@@ -30,6 +30,8 @@ struct Log {
     addresses: Vec<(String, SocketAddr)>,
     /// The last warning or error.
     trouble: String,
+    /// When each reconcile ended that called its module, where the log says so.
+    reconciled: Vec<Instant>,
 }
 
 impl Operator {
@@ -98,6 +100,12 @@ impl Operator {
         self.metric("scone_operator_reconciles_total").await
     }
 
+    /// When reconciles ended since `from`, told by the log: with `--log info,operator_controller=debug`.
+    pub(crate) fn reconciled_since(&self, from: Instant) -> Vec<Instant> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.reconciled.iter().copied().filter(|at| *at >= from).collect()
+    }
+
     /// Waits until nothing has been reconciled for so long.
     pub(crate) async fn rest(&self, quiet: Duration) -> Result<(), Error> {
         let (mut count, mut since) = (0.0, Instant::now());
@@ -129,8 +137,12 @@ impl Drop for Operator {
 
 /// Keeps of the log what matters here. It has a line for each write: most are not looked at.
 fn note(log: &Mutex<Log>, line: &str) {
+    if line.contains("\"reconciled\"") {
+        log.lock().unwrap_or_else(PoisonError::into_inner).reconciled.push(Instant::now());
+        return;
+    }
     let serves = line.contains("\"serves\"");
-    if !serves && line.contains("\"INFO\"") {
+    if !serves && (line.contains("\"INFO\"") || line.contains("\"DEBUG\"")) {
         return;
     }
     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);

@@ -67,8 +67,8 @@ pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Resul
 
     let mut passes = Vec::new();
     for round in 0..PASSES {
-        let looked = again::changed_node(stage, &operator, PARENTS, round).await?;
-        passes.push((looked, again::loaded(stage, &operator, PARENTS, MODULE).await?));
+        let looked = again::changed_node(stage, &operator, (PARENTS, again::Count::Metrics), round).await?;
+        passes.push((looked, again::loaded(stage, &operator, (PARENTS, again::Count::Metrics), MODULE).await?));
     }
     if written(stage) != before {
         return Err(Error::Unexpected(format!("{} writes although nothing had changed", written(stage) - before)));

@@ -195,7 +195,7 @@ async fn all_kinds_are_installed_in_order_with_pods_that_run() {
     for claim in ["database-cas-0", "database-snapshots-cas-0"] {
         site.volume_for(claim);
     }
-    let mut cas = site.manifests("cas.yaml").remove(0);
+    let mut cas = Site::manifests("cas.yaml").remove(0);
     cas["spec"]["service"]["nodePorts"] = json!({"clientPort": CAS_PORT});
     cas["spec"]["databaseSnapshots"]["persistence"]["storageClass"] = "-".into();
     cas["spec"]["persistence"]["storageClass"] = "-".into();
@@ -214,7 +214,7 @@ async fn all_kinds_are_installed_in_order_with_pods_that_run() {
     assert_eq!(healthy["status"]["dcapReport"], "a stand-in's report, which proves nothing", "{healthy:#}");
     site.showing(of_cas, "phase", "HEALTHY").await;
 
-    let mut vault = site.manifests("vault.yaml").remove(0);
+    let mut vault = Site::manifests("vault.yaml").remove(0);
     // Its image is none of ours.
     vault["spec"]["injector"]["enabled"] = false.into();
     vault["spec"]["server"]["dataStorage"]["enabled"] = false.into();
@@ -223,7 +223,7 @@ async fn all_kinds_are_installed_in_order_with_pods_that_run() {
     let vault = site.showing("services.scone.cloud/v1beta1 vaults/vault", "state", "HEALTHY").await;
     assert!(vault["status"]["initStatement"].to_string().contains("STANDIN0"), "{vault:#}");
 
-    for mut policy in site.manifests("policies.yaml") {
+    for mut policy in Site::manifests("policies.yaml") {
         policy["metadata"]["annotations"]["cas.scone.cloud/trust"] = "first-use".into();
         if policy["kind"] == "EncryptedPolicy" {
             let log = site.kubectl(&["logs", "cas-0", "-c", "cas"]);

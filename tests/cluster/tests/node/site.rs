@@ -127,7 +127,7 @@ impl Site {
     }
 
     /// The manifests of a file that the scenarios use.
-    pub(crate) fn manifests(&self, name: &str) -> Vec<Value> {
+    pub(crate) fn manifests(name: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(file("tests/scenarios/manifests").join(name)).unwrap();
         text.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
     }
@@ -202,7 +202,7 @@ impl Site {
 fn cas() -> Vec<(String, Vec<u8>)> {
     let program = variable("SCONE_OPERATOR_PROGRAM").with_file_name("stand-in-cas");
     let told = succeed(Command::new("ldd").arg(&program));
-    let words = told.lines().flat_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    let words = told.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
     let libraries = words.map(|path| (path.trim_start_matches('/').to_owned(), std::fs::read(path).unwrap()));
     [("bin/stand-in-cas".to_owned(), std::fs::read(&program).unwrap())].into_iter().chain(libraries).collect()
 }

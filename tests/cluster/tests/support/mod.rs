@@ -239,7 +239,7 @@ impl Stage {
     }
 
     /// The objects of one of the manifests that the scenarios use. No test asks a registry on the internet.
-    pub(crate) fn manifest(&self, file: &str) -> Vec<Value> {
+    pub(crate) fn manifest(file: &str) -> Vec<Value> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/manifests").join(file);
         let text = std::fs::read_to_string(path).unwrap();
         let mut objects: Vec<Value> =
@@ -254,7 +254,7 @@ impl Stage {
 
     /// Applies all objects of such a manifest.
     pub(crate) async fn apply_all(&self, file: &str) {
-        for object in self.manifest(file) {
+        for object in Self::manifest(file) {
             self.apply_one(&object).await;
         }
     }
