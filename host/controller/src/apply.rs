@@ -52,8 +52,8 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
     children(ctx, &api, module, plan, &mut applied).await?;
     partials(&api, module, plan, &mut applied).await?;
     let pruned: Vec<_> = plan.prune.iter().filter(|step| step.verb.writes()).collect();
-    let doing: Vec<_> = pruned.iter().map(|step| api.delete(&step.identity, step.uid.as_deref())).collect();
-    for (step, done) in pruned.iter().zip(stream::iter(doing).buffered(AT_ONCE).collect::<Vec<_>>().await) {
+    let doing = pruned.iter().map(|step| api.delete(&step.identity, step.uid.as_deref()));
+    for (step, done) in pruned.iter().zip(together(doing).await) {
         done?;
         applied.wrote(module, &step.identity, "prune");
     }
@@ -77,9 +77,9 @@ async fn children(ctx: &Context, api: &Api<'_>, module: &str, plan: &Plan, appli
     let manager = plan::manager(module);
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.verb.writes()).collect();
     for alike in steps.chunk_by(|a, b| is_alike(&a.identity, &b.identity)) {
-        let doing: Vec<_> = alike.iter().map(|step| one(ctx, api, &manager, step)).collect();
         let mut refused = None;
-        for (step, done) in alike.iter().zip(stream::iter(doing).buffered(AT_ONCE).collect::<Vec<_>>().await) {
+        let doing = alike.iter().map(|step| one(ctx, api, &manager, step));
+        for (step, done) in alike.iter().zip(together(doing).await) {
             match done {
                 Ok(Done::Held(trouble)) => applied.contended.push(trouble),
                 Ok(Done::Written { claimed, verb, version }) => {
@@ -113,6 +113,13 @@ async fn partials(api: &Api<'_>, module: &str, plan: &Plan, applied: &mut Applie
         }
     }
     Ok(())
+}
+
+/// Does all of it, some at a time; the outcomes are in the order of what was to be done.
+async fn together<F: Future>(doing: impl Iterator<Item = F>) -> Vec<F::Output> {
+    // Made before the stream, which cannot hold a closure over borrowed steps and be sent to another thread.
+    let doing: Vec<F> = doing.collect();
+    stream::iter(doing).buffered(AT_ONCE).collect().await
 }
 
 /// Objects of one kind do not wait for each other: a parent may have thousands of them.

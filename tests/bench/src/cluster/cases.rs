@@ -1,6 +1,6 @@
 //! A thousand CAS, each with its `StatefulSet`, its pod and its claim, that are looked at again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     again,
     operator::Operator,
-    stage::{Stage, send, tell, until},
+    stage::{Stage, send, tell},
 };
 use crate::{Error, measure::Figure};
 
@@ -30,7 +30,8 @@ pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Resul
         send(&stage.client, "POST", PATH, "application/json", object.to_string().into_bytes())
     };
     futures::stream::iter(0..PARENTS).map(made).buffer_unordered(16).try_for_each(async |_| Ok(())).await?;
-    still(&operator).await?;
+    // A CAS whose pod has no node is looked at every minute, so the operator is never idle; it writes nothing any more.
+    operator.still(WRITES, Duration::from_secs(1), Duration::from_secs(5)).await?;
     let before = operator.metric(WRITES).await?;
     let mut passes = Vec::new();
     for round in 0..PASSES {
@@ -43,17 +44,4 @@ pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Resul
     }
     report(Figure::of("cas-resync", "reconciles/s", &passes));
     Ok(())
-}
-
-/// Waits until nothing is written any more. A CAS whose pod has no node is looked at every minute, so the operator is never idle.
-async fn still(operator: &Operator) -> Result<(), Error> {
-    let (mut count, mut since) = (0.0, Instant::now());
-    until("an operator that writes nothing", Duration::from_secs(1), async || {
-        let now = operator.metric(WRITES).await?;
-        if (now - count).abs() > 0.5 {
-            (count, since) = (now, Instant::now());
-        }
-        Ok((count > 0.0 && since.elapsed() >= Duration::from_secs(5)).then_some(()))
-    })
-    .await
 }

@@ -108,9 +108,14 @@ impl Operator {
 
     /// Waits until nothing has been reconciled for so long.
     pub(crate) async fn rest(&self, quiet: Duration) -> Result<(), Error> {
+        self.still("scone_operator_reconciles_total", Duration::from_millis(100), quiet).await
+    }
+
+    /// Waits until a count has been above zero and the same for so long, asking every now and then.
+    pub(crate) async fn still(&self, metric: &str, every: Duration, quiet: Duration) -> Result<(), Error> {
         let (mut count, mut since) = (0.0, Instant::now());
-        until("a quiet operator", Duration::from_millis(100), async || {
-            let now = self.reconciles().await?;
+        until("a quiet operator", every, async || {
+            let now = self.metric(metric).await?;
             if (now - count).abs() > 0.5 {
                 (count, since) = (now, Instant::now());
             }
