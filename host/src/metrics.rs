@@ -66,7 +66,7 @@ pub(crate) struct Metrics {
     memory_bytes: Family<Of, Gauge>,
     loads: Family<Ended, Counter>,
     /// The latest samples of each parent, as modules gave them.
-    samples: Mutex<HashMap<ObjectRef, Vec<Sample>>>,
+    samples: Mutex<HashMap<ObjectRef, Arc<[Sample]>>>,
     objects: Gauge,
     refused_kinds: Gauge,
     missing_rights: Gauge,
@@ -186,7 +186,7 @@ impl Metrics {
     fn write_samples(&self, text: &mut String) {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let mut families: HashMap<&str, Vec<&Sample>> = HashMap::new();
-        for sample in samples.values().flatten() {
+        for sample in samples.values().flat_map(|samples| samples.iter()) {
             families.entry(&sample.name).or_default().push(sample);
         }
         let mut names: Vec<_> = families.into_iter().collect();
@@ -256,7 +256,7 @@ mod tests {
             .samples
             .lock()
             .unwrap()
-            .insert(parent.clone(), vec![sample("scone_las_state", 1.0), sample("scone_a", 2.5)]);
+            .insert(parent.clone(), Arc::from([sample("scone_las_state", 1.0), sample("scone_a", 2.5)]));
         let text = metrics.text(3, 0, 0);
         assert!(
             text.contains("# TYPE scone_a gauge\nscone_a{cr_name=\"a \\\"b\\\"\"} 2.5\n# TYPE scone_las_state gauge\n"),

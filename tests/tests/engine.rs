@@ -119,6 +119,7 @@ fn rejected(name: &str) -> Rejection {
         existing: &std::collections::BTreeMap::new(),
         held: &[],
         desired: &desired,
+        known: &plan::Known::default(),
     })
     .unwrap_err()
 }

@@ -40,22 +40,27 @@ impl Applied {
 }
 
 /// Carries out a plan: the inventory is on record before the first object is made, stages and kinds come in order, pruning is last, and
-/// the finalizer goes only when everything to prune is gone.
-pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Applied, Error> {
+/// the finalizer goes only when everything to prune is gone. `applied` tells what was written, also when an error ends it early.
+pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan, applied: &mut Applied) -> Result<(), Error> {
     let api = Api::new(&ctx.client, &*ctx.cache);
     let manager = plan::manager(module);
-    let mut applied = Applied::default();
     if let Some(record) = &plan.record {
         applied.versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, record).await?));
         applied.wrote(module, &plan.parent, "record");
     }
-    children(ctx, &api, module, plan, &mut applied).await?;
-    partials(&api, module, plan, &mut applied).await?;
+    children(ctx, &api, module, plan, applied).await?;
+    partials(&api, module, plan, applied).await?;
     let pruned: Vec<_> = plan.prune.iter().filter(|step| step.verb.writes()).collect();
     let doing = pruned.iter().map(|step| api.delete(&step.identity, step.uid.as_deref()));
+    let mut refused = None;
     for (step, done) in pruned.iter().zip(together(doing).await) {
-        done?;
-        applied.wrote(module, &step.identity, "prune");
+        match done {
+            Ok(()) => applied.wrote(module, &step.identity, "prune"),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    if let Some(error) = refused {
+        return Err(error);
     }
     if let Some(shrink) = &plan.shrink {
         applied.versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, shrink).await?));
@@ -69,7 +74,7 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan) -> Result<Ap
             Ok(_) => applied.wrote(module, &plan.parent, "release"),
         }
     }
-    Ok(applied)
+    Ok(())
 }
 
 /// One that is refused holds up what comes after it, and none of its kind.

@@ -1,6 +1,8 @@
 //! Our own writes that the caches do not show yet. Each kind has a watch of its own, so they do not come together, and who decided
 //! meanwhile would write again what is there already.
 
+use std::collections::VecDeque;
+
 use operator_core::{Document, ObjectRef};
 
 use crate::Cache;
@@ -11,24 +13,27 @@ const PATIENCE: i64 = 3;
 /// Writes of one reconcile, each with the version that the object got; 0 when the server did not say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Awaited {
-    writes: Vec<(ObjectRef, u64)>,
+    writes: VecDeque<(ObjectRef, u64)>,
     until: i64,
 }
 
 impl Awaited {
-    /// Waits for these, from now on.
-    pub(crate) fn new(writes: Vec<(ObjectRef, u64)>, now: i64) -> Self {
-        Self { writes, until: now + PATIENCE }
+    /// Waits for these too, from now on.
+    pub(crate) fn push(&mut self, writes: impl IntoIterator<Item = (ObjectRef, u64)>, now: i64) {
+        self.writes.extend(writes);
+        self.until = now + PATIENCE;
     }
 
-    /// Whether nothing was written.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.writes.is_empty()
-    }
-
-    /// Whether something is not seen yet that may still come.
-    pub(crate) fn holds(&self, cache: &dyn Cache, now: i64) -> bool {
-        now < self.until && self.writes.iter().any(|(identity, version)| !shows(cache, identity, *version))
+    /// Whether something is not seen yet that may still come. What is seen is not looked for again: each of thousands of writes brings its
+    /// parent here.
+    pub(crate) fn waits(&mut self, cache: &dyn Cache, now: i64) -> bool {
+        if now >= self.until {
+            self.writes.clear();
+        }
+        while self.writes.front().is_some_and(|(identity, version)| shows(cache, identity, *version)) {
+            self.writes.pop_front();
+        }
+        !self.writes.is_empty()
     }
 }
 
@@ -65,23 +70,35 @@ mod tests {
         store
     }
 
+    fn awaited(version: u64) -> Awaited {
+        let mut awaited = Awaited::default();
+        awaited.push([(identity(), version)], NOW);
+        awaited
+    }
+
     #[test]
     fn a_write_is_awaited_until_the_cache_shows_its_version_or_a_later_one() {
-        let awaited = Awaited::new(vec![(identity(), 10)], NOW);
-        assert!(awaited.holds(&Store::default(), NOW) && awaited.holds(&store("9"), NOW));
-        assert!(!awaited.holds(&store("10"), NOW) && !awaited.holds(&store("11"), NOW));
+        let mut awaited = awaited(10);
+        assert!(awaited.waits(&Store::default(), NOW) && awaited.waits(&store("9"), NOW));
+        assert!(!awaited.clone().waits(&store("10"), NOW) && !awaited.clone().waits(&store("11"), NOW));
+    }
+
+    #[test]
+    fn what_was_seen_is_not_awaited_again() {
+        let mut awaited = awaited(10);
+        assert!(!awaited.waits(&store("10"), NOW) && !awaited.waits(&Store::default(), NOW));
     }
 
     #[test]
     fn an_object_that_went_at_once_is_not_awaited_for_ever() {
-        let awaited = Awaited::new(vec![(identity(), 10)], NOW);
-        assert!(awaited.holds(&Store::default(), NOW + PATIENCE - 1));
-        assert!(!awaited.holds(&Store::default(), NOW + PATIENCE));
+        let mut awaited = awaited(10);
+        assert!(awaited.waits(&Store::default(), NOW + PATIENCE - 1));
+        assert!(!awaited.waits(&Store::default(), NOW + PATIENCE));
     }
 
     #[test]
     fn versions_that_cannot_be_compared_are_not_awaited() {
         assert_eq!(version(&Document::new(&br#"{"metadata":{"resourceVersion":"x"}}"#[..])), 0);
-        assert!(!Awaited::new(vec![(identity(), 0)], NOW).holds(&Store::default(), NOW));
+        assert!(!awaited(0).waits(&Store::default(), NOW));
     }
 }

@@ -1,13 +1,12 @@
 //! From caches to a snapshot. Reads only.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use operator_core::{
-    Action, Answer, Desired, Document, Finding, Identity, ObjectQuery, ObjectRef, Observed, Query, QueryFailure,
-    Question, Snapshot, contract::Manifest, grants, grants::Place, inventory, plan, project,
+    Action, Answer, Desired, Document, DocumentError, Finding, Identity, Metadata, ObjectQuery, ObjectRef, Observed,
+    Query, QueryFailure, Question, Snapshot, contract::Manifest, grants, grants::Place, inventory, plan,
 };
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::{
     Cache, Context, Error,
@@ -18,8 +17,8 @@ use crate::{
 pub(crate) struct Observation {
     pub(crate) parent: Identity,
     pub(crate) document: Document,
-    pub(crate) members: Vec<Observed>,
-    pub(crate) held: Vec<Observed>,
+    pub(crate) members: Arc<[Observed]>,
+    pub(crate) held: Arc<[Observed]>,
     /// The parent's `spec.namespace`, or else the operator's own.
     pub(crate) target: String,
     pub(crate) finalizing: bool,
@@ -35,8 +34,8 @@ pub(crate) fn observe(ctx: &Context, manifest: &Manifest, parent: &ObjectRef) ->
     let blind = synced(cache, manifest, parent)?;
     let Some(document) = cache.get(parent) else { return Ok(None) };
     let unreadable = |source| Error::Unreadable { identity: parent.clone(), source };
-    let identity = document.identity().map_err(unreadable)?;
-    let target = target(&document).unwrap_or_else(|| ctx.namespace.clone());
+    let (identity, target) = head(&document).map_err(unreadable)?;
+    let target = target.unwrap_or_else(|| ctx.namespace.clone());
     let label = [(inventory::PART_OF.to_owned(), inventory::id(parent))];
     let mut members: Vec<Observed> = manifest
         .grants
@@ -52,6 +51,7 @@ pub(crate) fn observe(ctx: &Context, manifest: &Manifest, parent: &ObjectRef) ->
         let now = ctx.clock.now();
         now - now.rem_euclid(i64::from(granularity.max(1)))
     });
+    let (members, held) = (members.into(), held.into());
     Ok(Some(Observation { parent: identity, document, members, held, target, finalizing, blind, now }))
 }
 
@@ -76,17 +76,29 @@ fn synced(cache: &dyn Cache, manifest: &Manifest, parent: &ObjectRef) -> Result<
     Ok(blind)
 }
 
-fn target(document: &Document) -> Option<String> {
+/// Who the parent is, and the namespace that its spec names, if it names one. Parents are large, and so read once.
+fn head(document: &Document) -> Result<(Identity, Option<String>), DocumentError> {
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Parent {
+        #[serde(default)]
+        api_version: String,
+        #[serde(default)]
+        kind: String,
+        #[serde(default)]
+        metadata: Metadata,
         spec: Option<Spec>,
     }
     #[derive(Deserialize)]
     struct Spec {
         namespace: Option<String>,
     }
-    let parent: Parent = serde_json::from_slice(document.bytes()).ok()?;
-    parent.spec?.namespace.filter(|namespace| !namespace.is_empty())
+    // A kind may have anything for a spec.
+    let Ok(Parent { api_version, kind, metadata, spec }) = serde_json::from_slice(document.bytes()) else {
+        return Ok((document.identity()?, None));
+    };
+    let target = spec.and_then(|spec| spec.namespace).filter(|namespace| !namespace.is_empty());
+    Ok((Identity { api_version, kind, metadata }, target))
 }
 
 /// The objects on which this parent holds fields, told by the field manager.
@@ -112,7 +124,7 @@ impl Observation {
     pub(crate) fn snapshot(&self, ctx: &Context, answers: Vec<Answer>) -> Snapshot {
         Snapshot {
             parent: self.document.clone(),
-            children: self.members.clone(),
+            children: self.members.to_vec(),
             answers,
             settings: ctx.settings.clone(),
             finalizing: self.finalizing,
@@ -187,14 +199,9 @@ fn find(cache: &dyn Cache, query: &ObjectQuery) -> Result<Finding, QueryFailure>
         Some(name) if whole => one(cache, query, name),
         _ => cache.list(&query.api_version, &query.kind, query.namespace.as_deref(), &query.labels),
     };
-    let mut found = Vec::with_capacity(listed.len());
-    for object in listed.into_iter().filter(|o| query.name.as_ref().is_none_or(|name| *name == o.identity.name)) {
-        // An object that cannot be read is left out of the answer, not the other way round.
-        if let Ok(document) = project(&object.document, &query.fields) {
-            found.push(Observed { identity: object.identity, document });
-        }
-    }
-    Ok(Finding::Objects(found))
+    let named = |object: &Observed| query.name.as_ref().is_none_or(|name| *name == object.identity.name);
+    let found = listed.into_iter().filter(named).collect();
+    Ok(Finding::Objects(cache.cut(found, &query.fields)))
 }
 
 fn one(cache: &dyn Cache, query: &ObjectQuery, name: &str) -> Vec<Observed> {
@@ -212,10 +219,4 @@ pub(crate) fn named(desired: &Desired) -> impl Iterator<Item = &ObjectRef> {
 /// The objects that an answer names, as far as they exist.
 pub(crate) fn existing(cache: &dyn Cache, desired: &Desired) -> BTreeMap<ObjectRef, Document> {
     named(desired).filter_map(|identity| Some((identity.clone(), cache.get(identity)?))).collect()
-}
-
-/// The parent as a tree, for its status.
-pub(crate) fn parent_value(observation: &Observation) -> Result<Value, Error> {
-    let identity = observation.parent.object_ref();
-    observation.document.to_value().map_err(|source| Error::Unreadable { identity, source })
 }

@@ -305,7 +305,9 @@ impl Operator {
         match result {
             Ok(outcome) if !outcome.exists => {
                 self.around.witness.gone(module, parent);
-                queue.forget(parent);
+                if let Some(unit) = self.unit(module) {
+                    unit.forget(parent);
+                }
                 queue.done(parent, None);
             }
             Ok(outcome) => match outcome.progress {
@@ -328,7 +330,7 @@ impl Operator {
 impl Listener for Operator {
     fn changed(&self, kind: &Kind, change: &Change) {
         for unit in self.units() {
-            unit.changed(&self.around.store, kind, change);
+            unit.changed(kind, change);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use operator_core::{
     Action, Answer, Document, Finding, ObjectRef, Observed, Query, QueryFailure,
-    contract::extension::SERVER_CERTIFICATE,
+    contract::extension::SERVER_CERTIFICATE, project,
 };
 
 /// What is known of the cluster without asking it. All answers come from memory.
@@ -18,6 +18,14 @@ pub trait Cache: Send + Sync {
         namespace: Option<&str>,
         labels: &[(String, String)],
     ) -> Vec<Observed>;
+
+    /// Objects of one kind, as [`Cache::list`] or [`Cache::get`] gave them, with only these dotted paths. One that cannot be read is left
+    /// out, so that it does not stand in the way of the others.
+    fn cut(&self, objects: Vec<Observed>, fields: &[String]) -> Vec<Observed> {
+        let cut =
+            |object: Observed| project(&object.document, fields).ok().map(|document| Observed { document, ..object });
+        objects.into_iter().filter_map(cut).collect()
+    }
 
     /// All objects of a kind on which this field manager holds fields, in canonical order.
     fn held_by(&self, api_version: &str, kind: &str, manager: &str) -> Vec<Observed>;

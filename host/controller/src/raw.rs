@@ -1,5 +1,5 @@
-//! Objects from a watch as the bytes that the server sent, but for the field claims of others, which nothing here reads and which are
-//! often half of an object. Only the metadata that the watch needs is read, so an object that no module could understand still
+//! Objects from a watch as the bytes that the server sent, but for field claims, which are often half of an object. Only those that this
+//! operator makes for what it does not own are ever read. Only the metadata that the watch needs is read, so an object that no module could understand still
 //! arrives, and hurts nobody but its own parent.
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -20,7 +20,7 @@ pub(crate) struct Raw {
     metadata: ObjectMeta,
     /// Whether it says its kind itself: items of lists of built-in kinds do not.
     typed: bool,
-    /// This operator's field managers on it.
+    /// Those of this operator's field managers on it that hold fields of what it does not own.
     managers: Vec<String>,
     text: Box<str>,
 }
@@ -64,7 +64,7 @@ impl<'de> Deserialize<'de> for Raw {
         let head: Head<'_> = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
         let typed = head.api_version.is_some();
         let Metadata { name, namespace, resource_version, labels, managed_fields } = head.metadata;
-        let cut = managed_fields.and_then(|claims| without_foreign(raw.get(), claims));
+        let cut = managed_fields.and_then(|claims| without_unread(raw.get(), claims));
         let metadata =
             ObjectMeta { name: Some(name), namespace, resource_version, labels: Some(labels), ..ObjectMeta::default() };
         let (text, managers) = cut.map_or_else(|| (raw.into(), Vec::new()), |(text, managers)| (text.into(), managers));
@@ -72,13 +72,13 @@ impl<'de> Deserialize<'de> for Raw {
     }
 }
 
-/// The object with only this operator's claims, and whose they are. Claims that make no sense stay as they are.
-fn without_foreign(object: &str, claims: &RawValue) -> Option<(String, Vec<String>)> {
+/// The object with only the claims that are read, and whose they are. Claims that make no sense stay as they are.
+fn without_unread(object: &str, claims: &RawValue) -> Option<(String, Vec<String>)> {
     let entries: Vec<&RawValue> = serde_json::from_str(claims.get()).ok()?;
     let (mut kept, mut managers) = (Vec::new(), Vec::new());
     for entry in entries {
         let claim: Claim<'_> = serde_json::from_str(entry.get()).ok()?;
-        if claim.manager.starts_with(plan::MANAGERS) {
+        if plan::is_partial_manager(&claim.manager) {
             kept.push(entry.get());
             managers.push(claim.manager.into_owned());
         }
@@ -186,18 +186,18 @@ mod tests {
     }
 
     #[test]
-    fn of_field_claims_only_our_own_are_kept() {
+    fn of_field_claims_only_those_for_others_objects_are_kept() {
         let claim = |manager: &str| format!(r#"{{"manager":"{manager}","fieldsV1":{{"f:data":{{}}}}}}"#);
-        let ours = claim("operator.scone.cloud-a");
+        let ours = claim("operator.scone.cloud-a-on-behalf-0123");
         let object = |claims: &[&str]| {
             format!(
                 r#"{{"apiVersion":"v1","metadata":{{"managedFields": [{}],"name":"c"}},"data":{{"k": "v"}}}}"#,
                 claims.join(",")
             )
         };
-        let seen = seen(&object(&[&claim("kubelet"), &ours, &claim("helm")]));
+        let seen = seen(&object(&[&claim("kubelet"), &ours, &claim("operator.scone.cloud-a"), &claim("helm")]));
         assert_eq!(std::str::from_utf8(seen.document.bytes()).unwrap(), object(&[&ours]));
-        assert_eq!(seen.managers, ["operator.scone.cloud-a"]);
+        assert_eq!(seen.managers, ["operator.scone.cloud-a-on-behalf-0123"]);
     }
 
     #[test]

@@ -1,13 +1,10 @@
 //! The pipeline: observe → compute → plan → apply → report. Nothing else knows the order.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use operator_core::{
-    Action, Answer, Desired, Document, Event, EventType, Failure, FailureKind, Generation, Module, ObjectRef, Plan,
-    Query, Sample, Serving,
+    Answer, Desired, Document, Event, EventType, Failure, FailureKind, Generation, Module, ObjectRef, Plan, Rejection,
+    Sample, Serving,
     contract::Grants,
     plan::{self, plan as decide},
     status::Progress,
@@ -17,8 +14,8 @@ use tracing::{Instrument, debug, info_span, warn};
 use crate::{
     Cache, Clock, Error, Outside,
     apply::{self, Applied, Written},
-    awaited::Awaited,
     contention::Contention,
+    memory::{Memories, Memory},
     observe::{self, Observation},
     report::{self, Reported},
     settled::Settled,
@@ -54,18 +51,7 @@ pub struct Context {
     pub(crate) contention: Contention,
     /// Whether a reconcile that would change nothing is left out.
     spares: bool,
-    memory: Mutex<HashMap<ObjectRef, Memory>>,
-}
-
-/// What is remembered of one parent between reconciles. Losing it costs one more call, never a decision.
-#[derive(Clone, Debug, Default)]
-struct Memory {
-    queries: Vec<Query>,
-    /// Those of the last answer.
-    actions: Vec<Action>,
-    events: Vec<Event>,
-    settled: Option<Arc<Settled>>,
-    awaited: Awaited,
+    pub(crate) memories: Memories,
 }
 
 /// What one reconcile did.
@@ -87,7 +73,7 @@ pub struct Outcome {
     /// Events that were published.
     pub events: Vec<Event>,
     /// Metric samples of the answer.
-    pub samples: Vec<Sample>,
+    pub samples: Arc<[Sample]>,
     /// Whether the parent exists. When it does not, nothing was done.
     pub exists: bool,
     /// Seconds after which the module wants to be called again.
@@ -112,8 +98,8 @@ impl Context {
         settings: Document,
         namespace: String,
     ) -> Self {
-        let (contention, spares, memory) = (Contention::default(), false, Mutex::default());
-        Self { client, cache, outside, clock, module, grants, settings, namespace, contention, spares, memory }
+        let (contention, spares, memories) = (Contention::default(), false, Memories::default());
+        Self { client, cache, outside, clock, module, grants, settings, namespace, contention, spares, memories }
     }
 
     /// Leaves out reconciles that would change nothing: the module is not called again with what it answered before.
@@ -122,26 +108,8 @@ impl Context {
         Self { spares: true, ..self }
     }
 
-    /// Remembers what the context before this one remembered: another version of the module serves the same parents.
-    pub(crate) fn take_over(&self, before: &Self) {
-        let mut memory = before.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Settings may differ, and with them every answer.
-        for memory in memory.values_mut() {
-            memory.settled = None;
-        }
-        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
-    }
-
-    fn recall(&self, parent: &ObjectRef) -> Memory {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).get(parent).cloned().unwrap_or_default()
-    }
-
-    fn remember(&self, parent: &ObjectRef, memory: Memory) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).insert(parent.clone(), memory);
-    }
-
     fn forget(&self, parent: &ObjectRef) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(parent);
+        self.memories.forget(parent);
         self.outside.forget(parent);
     }
 }
@@ -161,6 +129,10 @@ pub async fn reconcile(ctx: &Context, parent: &ObjectRef) -> Result<Outcome, Err
 
 async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<Outcome, Error> {
     let manifest = module.manifest();
+    if is_behind(ctx, parent) {
+        let progress = Progress::Waiting(vec!["what was written is not seen yet".to_owned()]);
+        return Ok(Outcome { requeue: Some(1), ..outcome(module, progress, true) });
+    }
     let Some(observation) = observe::observe(ctx, manifest, parent)? else {
         ctx.forget(parent);
         return Ok(outcome(module, Progress::Done, false));
@@ -175,17 +147,15 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
         let progress = Progress::Stalled { reason: "KindRefused", message };
         return refuse(ctx, module, &observation, None, progress).await;
     }
-    if let Some(settled) = ctx.recall(parent).settled.filter(|_| ctx.spares)
-        && settled.holds(ctx, module.generation(), &observation, parent)
+    let Memory { queries, actions, settled, .. } = ctx.memories.recall(parent);
+    let answers = observe::answers(ctx, &observation, parent, &queries, &actions);
+    if let Some(settled) = settled.filter(|_| ctx.spares)
+        && settled.holds(ctx, module.generation(), &observation, &answers)
     {
         let (requeue, samples) = (settled.requeue, settled.samples.clone());
         return Ok(Outcome { requeue, samples, spared: true, ..outcome(module, settled.progress.clone(), true) });
     }
-    if is_behind(ctx, parent) {
-        let progress = Progress::Waiting(vec!["what was written is not seen yet".to_owned()]);
-        return Ok(Outcome { requeue: Some(1), ..outcome(module, progress, true) });
-    }
-    let (desired, answers) = match compute(ctx, module, &observation, parent).await {
+    let (desired, answers) = match compute(ctx, module, &observation, parent, answers).await {
         Ok(computed) => computed,
         Err(failure) => return refuse(ctx, module, &observation, None, Progress::of_failure(&failure)).await,
     };
@@ -201,8 +171,12 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
         existing: &existing,
         held: &observation.held,
         desired: &desired,
+        known: &ctx.memories.recall(parent).known,
     };
-    match decide(input) {
+    let decided = decide(input);
+    let named = in_its_way(&desired, decided.as_ref().err());
+    ctx.memories.change(parent, |memory| memory.named = named);
+    match decided {
         Ok(plan) => carry_out(ctx, module, &observation, (desired, answers), plan).await,
         Err(rejection) => {
             let progress = Progress::of_rejection(&manifest.name, &rejection);
@@ -211,43 +185,46 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
     }
 }
 
-/// Whether caches do not show yet what the last reconcile wrote.
+/// Whether caches do not show yet what the last reconcile wrote. A parent that does not exist any more waits for nothing.
 fn is_behind(ctx: &Context, parent: &ObjectRef) -> bool {
-    let memory = ctx.recall(parent);
-    if memory.awaited.is_empty() {
-        return false;
-    }
-    if memory.awaited.holds(&*ctx.cache, ctx.clock.now()) {
-        return true;
-    }
-    ctx.remember(parent, Memory { awaited: Awaited::default(), ..memory });
-    false
+    let (mut waits, now) = (false, ctx.clock.now());
+    ctx.memories.change(parent, |memory| waits = memory.awaited.waits(&*ctx.cache, now));
+    waits && ctx.cache.get(parent).is_some()
 }
 
-/// Calls the module until its questions settle, starting from what it asked last time.
+/// Objects beside its own whose changes concern a parent: those that it sets fields on, and the one that it wants and another one has.
+fn in_its_way(desired: &Desired, rejection: Option<&Rejection>) -> Arc<[ObjectRef]> {
+    let taken = match rejection {
+        Some(Rejection::OwnedByOther { identity, .. }) => Some(identity),
+        _ => None,
+    };
+    desired.partials.iter().map(|partial| &partial.identity).chain(taken).cloned().collect()
+}
+
+/// Calls the module until its questions settle, starting from the answers to what it asked last time.
 async fn compute(
     ctx: &Context,
     module: &dyn Module,
     observation: &Observation,
     parent: &ObjectRef,
+    mut answers: Vec<Answer>,
 ) -> Result<(Desired, Vec<Answer>), Failure> {
-    let Memory { mut queries, actions, .. } = ctx.recall(parent);
+    let Memory { queries, actions, .. } = ctx.memories.recall(parent);
+    let mut asked = queries;
     for _ in 0..QUERY_ROUNDS {
-        let answers = observe::answers(ctx, observation, parent, &queries, &actions);
-        let asked = answers.clone();
-        let desired = module.reconcile(observation.snapshot(ctx, answers)).await?;
+        let desired = module.reconcile(observation.snapshot(ctx, answers.clone())).await?;
         if desired.queries.len().saturating_add(desired.actions.len()) > MOST_QUERIES {
             let why = format!(
                 "they and the actions are more than {MOST_QUERIES}; ask for lists of objects, and for less else"
             );
             return Err(unusable(module, why));
         }
-        if desired.queries == queries {
-            return Ok((desired, asked));
+        if desired.queries == *asked {
+            return Ok((desired, answers));
         }
-        queries.clone_from(&desired.queries);
-        let memory = ctx.recall(parent);
-        ctx.remember(parent, Memory { queries: queries.clone(), ..memory });
+        asked = desired.queries.into();
+        ctx.memories.change(parent, |memory| memory.queries = Arc::clone(&asked));
+        answers = observe::answers(ctx, observation, parent, &asked, &actions);
     }
     Err(unusable(module, format!("they still change after {QUERY_ROUNDS} rounds; make them depend on stable facts")))
 }
@@ -262,12 +239,22 @@ async fn carry_out(
     module: &dyn Module,
     observation: &Observation,
     (desired, answers): (Desired, Vec<Answer>),
-    plan: Plan,
+    mut plan: Plan,
 ) -> Result<Outcome, Error> {
     let name = &module.manifest().name;
     let parent = observation.parent.object_ref();
-    let Applied { written, contended, mut versions } = match apply::apply(ctx, name, &plan).await {
-        Ok(applied) => applied,
+    let known = Arc::new(std::mem::take(&mut plan.known));
+    ctx.memories.change(&parent, |memory| memory.known = known);
+    let mut applied = Applied::default();
+    let done = apply::apply(ctx, name, &plan, &mut applied).await;
+    let Applied { written, contended, versions } = applied;
+    if !versions.is_empty() {
+        // Also when an error ended it early: what was written before is not to be written again.
+        let now = ctx.clock.now();
+        ctx.memories.change(&parent, |memory| memory.awaited.push(versions, now));
+    }
+    match done {
+        Ok(()) => {}
         Err(error) if error.is_invalid() => {
             // The server will refuse the same request again: somebody must change the object or the module first.
             let progress = Progress::Stalled { reason: "ApplyRefused", message: error.to_string() };
@@ -281,7 +268,7 @@ async fn carry_out(
             }
             return Err(error);
         }
-    };
+    }
     let acted = act(ctx, observation, &parent, &desired, &answers);
     let mut progress = Progress::of_plan(&plan);
     if let (Progress::Done, Some(again)) = (&progress, written.iter().find(|w| w.verb == "recreate")) {
@@ -304,16 +291,14 @@ async fn carry_out(
     } else {
         report::report(ctx, name, observation, desired.status.as_ref(), &desired.conditions, &progress).await?
     };
-    versions.extend(reported.version.map(|version| (parent.clone(), version)));
-    let (reported, held) = (reported.version.is_some(), reported.wait);
-    if !released && !versions.is_empty() {
-        let awaited = Awaited::new(versions, ctx.clock.now());
-        ctx.remember(&parent, Memory { awaited, ..ctx.recall(&parent) });
+    if let Some(version) = reported.version {
+        let now = ctx.clock.now();
+        ctx.memories.change(&parent, |memory| memory.awaited.push([(parent.clone(), version)], now));
     }
+    let (reported, held) = (reported.version.is_some(), reported.wait);
     if ctx.spares && written.is_empty() && !reported && held.is_none() && !plan.writes() && desired.actions.is_empty() {
         let settled = Settled::new(ctx, module.generation(), observation, answers, &desired, progress.clone());
-        let memory = ctx.recall(&parent);
-        ctx.remember(&parent, Memory { settled: Some(Arc::new(settled)), ..memory });
+        ctx.memories.change(&parent, |memory| memory.settled = Some(Arc::new(settled)));
     }
     let events = publish(ctx, module, observation, &parent, desired.events).await;
     debug!(writes = written.len(), reported, "reconciled");
@@ -323,7 +308,7 @@ async fn carry_out(
         reported,
         acted,
         events,
-        samples: desired.samples,
+        samples: desired.samples.into(),
         requeue: sooner(desired.requeue, held),
         ..outcome(module, progress, true)
     })
@@ -382,7 +367,7 @@ fn outcome(module: &dyn Module, progress: Progress, exists: bool) -> Outcome {
         reported: false,
         acted: false,
         events: Vec::new(),
-        samples: Vec::new(),
+        samples: Arc::default(),
         exists,
         requeue: None,
         spared: false,
@@ -395,8 +380,7 @@ fn act(ctx: &Context, observation: &Observation, parent: &ObjectRef, desired: &D
     let news =
         desired.actions.iter().map(|action| ctx.outside.act(observation.asker(parent), action).answer(&action.id));
     let news = news.filter(|news| !answers.iter().any(|old| old.id == news.id && old.outcome == news.outcome)).count();
-    let memory = ctx.recall(parent);
-    ctx.remember(parent, Memory { actions: desired.actions.clone(), ..memory });
+    ctx.memories.change(parent, |memory| memory.actions = desired.actions.clone().into());
     news != 0
 }
 
@@ -408,14 +392,14 @@ async fn publish(
     parent: &ObjectRef,
     events: Vec<Event>,
 ) -> Vec<Event> {
-    let memory = ctx.recall(parent);
-    let fresh: Vec<Event> = events.iter().filter(|event| !memory.events.contains(event)).cloned().collect();
+    let told = ctx.memories.recall(parent).events;
+    let fresh: Vec<Event> = events.iter().filter(|event| !told.contains(event)).cloned().collect();
     for event in &fresh {
         let uid = &observation.parent.metadata.uid;
         if let Err(error) = report::publish(ctx, &module.manifest().name, parent, uid, event).await {
             warn!(%error, reason = event.reason, "an event was lost");
         }
     }
-    ctx.remember(parent, Memory { events, ..memory });
+    ctx.memories.change(parent, |memory| memory.events = events.into());
     fresh
 }

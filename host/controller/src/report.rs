@@ -1,11 +1,16 @@
 //! Tells how it went: status, conditions and events.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
-use operator_core::{Condition, Document, Event, EventType, ObjectRef, plan, status, status::Progress};
+use operator_core::{
+    Condition, Document, Event, EventType, ObjectRef, plan,
+    status::{self, Progress, Told},
+};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::{Cache, Context, Error, api::Api, contention::fingerprint, observe::Observation, observe::parent_value};
+use crate::{Cache, Context, Error, api::Api, contention::fingerprint, observe::Observation};
 
 /// What became of a status.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,10 +31,16 @@ pub(crate) async fn report(
     progress: &Progress,
 ) -> Result<Reported, Error> {
     let identity = observation.parent.object_ref();
-    let parent = parent_value(observation)?;
+    let told = Told::new(&observation.document, answer, conditions, progress);
+    if ctx.memories.recall(&identity).told.is_some_and(|before| *before == told) {
+        return Ok(Reported::default());
+    }
     let conditions = status::conditions(conditions, progress);
     let now = ctx.clock.now();
-    let Some(next) = status::next(&parent, answer, &conditions, &time(now)) else {
+    let unreadable = |source| Error::Unreadable { identity: identity.clone(), source };
+    let next = status::next(&observation.document, answer, &conditions, &time(now)).map_err(unreadable)?;
+    let Some(next) = next else {
+        ctx.memories.change(&identity, |memory| memory.told = Some(Arc::new(told)));
         return Ok(Reported::default());
     };
     if let Some(wait) = ctx.contention.hold_status(&identity, &said(answer, &conditions), now) {

@@ -2,7 +2,9 @@
 //!
 //! Documents are shared with the cache, so what is kept here costs memory only for what has changed since.
 
-use operator_core::{Answer, Desired, Document, Generation, ObjectRef, Observed, Query, Sample, status::Progress};
+use std::sync::Arc;
+
+use operator_core::{Answer, Desired, Document, Generation, ObjectRef, Observed, Sample, status::Progress};
 
 use crate::{Cache, Context, observe, observe::Observation};
 
@@ -11,16 +13,15 @@ use crate::{Cache, Context, observe, observe::Observation};
 pub(crate) struct Settled {
     generation: Generation,
     parent: Document,
-    members: Vec<Observed>,
-    held: Vec<Observed>,
+    members: Arc<[Observed]>,
+    held: Arc<[Observed]>,
     /// What the answer names, as it was.
     named: Vec<(ObjectRef, Option<Document>)>,
-    queries: Vec<Query>,
     answers: Vec<Answer>,
     now: Option<i64>,
     api_versions: Vec<String>,
     pub(crate) progress: Progress,
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) samples: Arc<[Sample]>,
     pub(crate) requeue: Option<u32>,
 }
 
@@ -37,15 +38,14 @@ impl Settled {
         Self {
             generation: generation.clone(),
             parent: observation.document.clone(),
-            members: observation.members.clone(),
-            held: observation.held.clone(),
+            members: Arc::clone(&observation.members),
+            held: Arc::clone(&observation.held),
             named: observe::named(desired).map(|identity| (identity.clone(), ctx.cache.get(identity))).collect(),
-            queries: desired.queries.clone(),
             answers,
             now: observation.now,
             api_versions: ctx.cache.api_versions(),
             progress,
-            samples: desired.samples.clone(),
+            samples: desired.samples.clone().into(),
             requeue: desired.requeue,
         }
     }
@@ -56,7 +56,7 @@ impl Settled {
         ctx: &Context,
         generation: &Generation,
         observation: &Observation,
-        parent: &ObjectRef,
+        answers: &[Answer],
     ) -> bool {
         let cache: &dyn Cache = &*ctx.cache;
         self.generation == *generation
@@ -66,6 +66,6 @@ impl Settled {
             && self.now == observation.now
             && self.api_versions == cache.api_versions()
             && self.named.iter().all(|(identity, document)| cache.get(identity) == *document)
-            && self.answers == observe::answers(ctx, observation, parent, &self.queries, &[])
+            && self.answers == answers
     }
 }

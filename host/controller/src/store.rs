@@ -3,12 +3,16 @@
 //! A re-list swaps in whole: until it is complete, readers see what was known before. What vanished meanwhile is told like
 //! any other deletion, since the server tells nothing about it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+mod index;
 
-use operator_core::{Document, ObjectRef, Observed, inventory};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
+use operator_core::{Document, ObjectRef, Observed};
+
+use self::index::{Index, key};
 use crate::Cache;
 
 /// Group and version, and kind.
@@ -21,7 +25,7 @@ pub struct Seen {
     pub identity: ObjectRef,
     /// Its labels, for selectors.
     pub labels: BTreeMap<String, String>,
-    /// This operator's field managers that hold fields on it.
+    /// This operator's field managers that hold fields on it without owning it.
     pub managers: Vec<String>,
     /// The object.
     pub document: Document,
@@ -70,91 +74,6 @@ struct Objects {
     current: Index,
     /// A list that is not complete yet.
     incoming: Option<Index>,
-}
-
-/// Labels by whose values objects are found at once: the sets of this operator, and what Kubernetes recommends to tell the parts of one
-/// instance. Asked for each parent in each reconcile, they must not cost a walk over all objects.
-const INDEXED: [&str; 2] = [inventory::PART_OF, "app.kubernetes.io/instance"];
-
-/// Objects of one kind, those with each value of the labels above, and those on which each manager of this operator holds fields.
-#[derive(Default)]
-struct Index {
-    objects: BTreeMap<Key, Seen>,
-    labelled: [HashMap<String, BTreeSet<Key>>; INDEXED.len()],
-    held: HashMap<String, BTreeSet<Key>>,
-}
-
-/// Namespace and name.
-type Key = (Option<String>, String);
-
-fn key(identity: &ObjectRef) -> Key {
-    (identity.namespace.clone(), identity.name.clone())
-}
-
-fn unlist(index: &mut HashMap<String, BTreeSet<Key>>, entry: &str, key: &Key) {
-    if let Some(keys) = index.get_mut(entry) {
-        keys.remove(key);
-        if keys.is_empty() {
-            index.remove(entry);
-        }
-    }
-}
-
-impl Index {
-    fn insert(&mut self, seen: Seen) -> Option<Seen> {
-        let key = key(&seen.identity);
-        let old = self.remove(&key);
-        for (index, value) in self.labelled.iter_mut().zip(INDEXED.map(|label| seen.labels.get(label))) {
-            if let Some(value) = value {
-                index.entry(value.clone()).or_default().insert(key.clone());
-            }
-        }
-        for manager in &seen.managers {
-            self.held.entry(manager.clone()).or_default().insert(key.clone());
-        }
-        self.objects.insert(key, seen);
-        old
-    }
-
-    fn remove(&mut self, key: &Key) -> Option<Seen> {
-        let old = self.objects.remove(key)?;
-        for (index, value) in self.labelled.iter_mut().zip(INDEXED.map(|label| old.labels.get(label))) {
-            if let Some(value) = value {
-                unlist(index, value, key);
-            }
-        }
-        old.managers.iter().for_each(|manager| unlist(&mut self.held, manager, key));
-        Some(old)
-    }
-
-    fn held_by(&self, manager: &str) -> Vec<Observed> {
-        let keys = self.held.get(manager).into_iter().flatten();
-        keys.filter_map(|key| self.objects.get(key)).map(observed).collect()
-    }
-
-    fn find(&self, namespace: Option<&str>, labels: &[(String, String)]) -> Vec<Observed> {
-        let fits = |seen: &&Seen| {
-            namespace.is_none_or(|namespace| seen.identity.namespace.as_deref() == Some(namespace))
-                && labels.iter().all(|(key, value)| seen.labels.get(key) == Some(value))
-        };
-        let asked = |label: &str| labels.iter().find(|(key, _)| key == label).map(|(_, value)| value);
-        let indexed = self.labelled.iter().zip(INDEXED).find_map(|(index, label)| Some((index, asked(label)?)));
-        if let Some((index, value)) = indexed {
-            let keys = index.get(value).into_iter().flatten();
-            return keys.filter_map(|key| self.objects.get(key)).filter(fits).map(observed).collect();
-        }
-        // Those of a namespace stand together.
-        let first = namespace.map(|namespace| (Some(namespace.to_owned()), String::new()));
-        let from = first.map_or(Bound::Unbounded, Bound::Included);
-        let rest = self.objects.range((from, Bound::Unbounded)).map(|(_, seen)| seen);
-        let within =
-            |seen: &&Seen| namespace.is_none_or(|namespace| seen.identity.namespace.as_deref() == Some(namespace));
-        rest.take_while(within).filter(fits).map(observed).collect()
-    }
-}
-
-fn observed(seen: &Seen) -> Observed {
-    Observed { identity: seen.identity.clone(), document: seen.document.clone() }
 }
 
 impl Store {
@@ -286,6 +205,14 @@ impl Cache for Store {
         objects.map(|objects| objects.current.find(namespace, labels)).unwrap_or_default()
     }
 
+    fn cut(&self, objects: Vec<Observed>, fields: &[String]) -> Vec<Observed> {
+        let Some(first) = objects.first().filter(|_| !fields.is_empty()) else { return objects };
+        let kind = (first.identity.api_version.clone(), first.identity.kind.clone());
+        let known = self.read();
+        // Forgotten meanwhile: nobody asks for it any more.
+        known.kinds.get(&kind).map(|kind| kind.current.cut(objects, fields)).unwrap_or_default()
+    }
+
     fn held_by(&self, api_version: &str, kind: &str, manager: &str) -> Vec<Observed> {
         let known = self.read();
         let objects = known.kinds.get(&(api_version.to_owned(), kind.to_owned()));
@@ -311,6 +238,8 @@ impl Cache for Store {
 
 #[cfg(test)]
 mod tests {
+    use operator_core::inventory;
+
     use super::*;
 
     fn kind() -> Kind {
@@ -336,6 +265,21 @@ mod tests {
             store.stage(&kind(), seen.clone());
         }
         store.commit(&kind())
+    }
+
+    #[test]
+    fn an_object_that_was_cut_to_fields_before_is_cut_again_once_it_has_changed() {
+        let (store, fields) = (Store::default(), ["data".to_owned()]);
+        let cut = |store: &Store| {
+            let cut = store.cut(store.list("v1", "ConfigMap", None, &[]), &fields);
+            cut.iter().map(|object| String::from_utf8_lossy(object.document.bytes()).into_owned()).collect::<Vec<_>>()
+        };
+        store.put(&kind(), seen("a", None, r#"{"data":1,"x":1}"#));
+        assert_eq!([cut(&store), cut(&store)].concat(), [r#"{"data":1}"#; 2]);
+        store.put(&kind(), seen("a", None, r#"{"data":2,"x":1}"#));
+        assert_eq!(cut(&store), [r#"{"data":2}"#]);
+        store.remove(&kind(), seen("a", None, ""));
+        assert!(cut(&store).is_empty());
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! One module that serves: what it needs to know, and which changes wake which of its parents.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use operator_core::{Document, Module, ObjectRef, Serving, inventory, project};
+use operator_core::{Document, Module, ObjectRef, Serving, inventory, plan};
 
 use crate::{
     Cache, Context,
     operate::Surroundings,
     queue::{Class, Queue},
-    store::{Change, Kind, Seen, Store},
+    store::{Change, Kind, Store},
 };
 
 /// One module that serves.
@@ -20,9 +20,9 @@ pub(crate) struct Unit {
     pub(crate) queue: Arc<Queue>,
     /// The kinds of its parents.
     parents: Vec<Kind>,
-    /// Every kind that it needs, with the fields it looks at; none when each change matters.
-    kinds: BTreeMap<Kind, Option<Vec<String>>>,
-    /// Whose set an id is.
+    /// Every kind that it needs.
+    kinds: BTreeSet<Kind>,
+    /// Whose set an id is, and who holds fields under the name of a manager.
     sets: Arc<Mutex<HashMap<String, ObjectRef>>>,
 }
 
@@ -38,29 +38,13 @@ impl Unit {
         let manifest = module.manifest().clone();
         let parents: Vec<Kind> = manifest.kinds.iter().map(|k| (k.api_version.clone(), k.kind.clone())).collect();
         let grants = manifest.grants.clone();
-        let mut kinds: BTreeMap<Kind, Option<Vec<String>>> = BTreeMap::new();
-        for rule in &grants.objects {
-            let kind = (rule.api_version.clone(), rule.kind.clone());
-            let fields = kinds.entry(kind).or_insert_with(|| Some(Vec::new()));
-            match fields {
-                Some(fields) if !rule.fields.is_empty() => fields.extend(rule.fields.iter().cloned()),
-                fields => *fields = None,
-            }
-        }
-        for rule in &grants.partials {
-            let fields = kinds.entry((rule.api_version.clone(), rule.kind.clone())).or_insert_with(|| Some(Vec::new()));
-            let held = ["metadata.labels", "metadata.annotations"].map(str::to_owned);
-            if let Some(fields) = fields {
-                fields.extend(held.iter().chain(&rule.fields).cloned());
-            }
-        }
-        // Parents and children wake by what they are, not by their fields.
-        for kind in &parents {
-            kinds.entry(kind.clone()).or_insert(Some(Vec::new()));
-        }
-        for rule in &grants.children {
-            kinds.entry((rule.api_version.clone(), rule.kind.clone())).or_insert(Some(Vec::new()));
-        }
+        let kinds = [
+            rules(&grants.objects, |rule| (&rule.api_version, &rule.kind)),
+            rules(&grants.partials, |rule| (&rule.api_version, &rule.kind)),
+            rules(&grants.children, |rule| (&rule.api_version, &rule.kind)),
+            parents.clone(),
+        ];
+        let kinds = kinds.into_iter().flatten().collect();
         let ctx = Context::new(
             around.client.clone(),
             cache,
@@ -72,7 +56,7 @@ impl Unit {
             around.namespace.clone(),
         );
         if let Some(before) = before {
-            ctx.take_over(&before.ctx);
+            ctx.memories.take_over(&before.ctx.memories);
         }
         Self {
             ctx: Arc::new(ctx.sparing()),
@@ -85,7 +69,7 @@ impl Unit {
 
     /// Every kind that it needs.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &Kind> {
-        self.kinds.keys()
+        self.kinds.iter()
     }
 
     /// Whether objects of this kind are its parents.
@@ -104,40 +88,46 @@ impl Unit {
     }
 
     /// Asks for a reconcile of each parent that a change concerns.
-    pub(crate) fn changed(&self, store: &Store, kind: &Kind, change: &Change) {
+    pub(crate) fn changed(&self, kind: &Kind, change: &Change) {
         let Some(seen) = change.latest() else { return };
         if self.serves(&kind.0, &kind.1) {
             self.learn(&seen.identity);
             self.queue.push(seen.identity.clone(), Class::Change);
         }
-        let sets =
-            [&change.old, &change.new].map(|side| side.as_ref().and_then(|seen| seen.labels.get(inventory::PART_OF)));
-        for set in sets.into_iter().flatten() {
+        let sides = [&change.old, &change.new].into_iter().flatten();
+        let sets = sides.flat_map(|seen| seen.labels.get(inventory::PART_OF).into_iter().chain(&seen.managers));
+        for set in sets {
             let parent = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get(set).cloned();
             if let Some(parent) = parent {
                 self.queue.push(parent, Class::Change);
             }
         }
-        if self.concerns_all(kind, change) {
-            self.wake_all(store, Class::Change);
+        for parent in self.ctx.memories.concerned(kind, change) {
+            self.queue.push(parent, Class::Change);
         }
     }
 
     fn learn(&self, parent: &ObjectRef) {
-        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.insert(inventory::id(parent), parent.clone());
-    }
-
-    /// Whether something changed that every parent may look at. A node's heartbeat, for one, does not.
-    fn concerns_all(&self, kind: &Kind, change: &Change) -> bool {
-        match self.kinds.get(kind) {
-            None => false,
-            Some(None) => true,
-            Some(Some(fields)) if fields.is_empty() => false,
-            Some(Some(fields)) => {
-                let shown = |seen: &Option<Seen>| seen.as_ref().map(|seen| project(&seen.document, fields).ok());
-                shown(&change.old) != shown(&change.new)
-            }
+        for id in self.ids(parent) {
+            self.sets.lock().unwrap_or_else(PoisonError::into_inner).insert(id, parent.clone());
         }
     }
+
+    /// This parent is gone.
+    pub(crate) fn forget(&self, parent: &ObjectRef) {
+        for id in self.ids(parent) {
+            self.sets.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
+        self.queue.forget(parent);
+    }
+
+    fn ids(&self, parent: &ObjectRef) -> [String; 2] {
+        let module = self.ctx.module.current();
+        [inventory::id(parent), plan::partial_manager(&module.manifest().name, parent)]
+    }
+}
+
+/// The kinds of some rules.
+fn rules<T>(rules: &[T], kind: impl Fn(&T) -> (&String, &String)) -> Vec<Kind> {
+    rules.iter().map(|rule| kind(rule)).map(|(api_version, kind)| (api_version.clone(), kind.clone())).collect()
 }

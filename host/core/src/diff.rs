@@ -36,6 +36,10 @@ impl fmt::Display for Change {
 /// none of the module's business. Elements of lists are matched by their `name`, `type`, `key` or `uid` where they have one,
 /// as server-side apply does; quantities are compared by value, since the server writes `1000m` as `1`.
 pub fn changes(desired: &Value, observed: &Value) -> Vec<Change> {
+    // Nearly always nothing differs, and then no path is needed.
+    if holds(desired, Some(observed)) {
+        return Vec::new();
+    }
     let mut out = Vec::new();
     compare(desired, Some(observed), &mut String::new(), &mut out);
     let secret = desired.get("kind").and_then(Value::as_str) == Some("Secret");
@@ -46,6 +50,23 @@ pub fn changes(desired: &Value, observed: &Value) -> Vec<Change> {
         }
     }
     out
+}
+
+/// Whether nothing differs: what [`compare`] finds nothing in.
+fn holds(desired: &Value, observed: Option<&Value>) -> bool {
+    match (desired, observed) {
+        (Value::Object(wanted), Some(Value::Object(there))) => {
+            wanted.iter().all(|(key, value)| holds(value, there.get(key)))
+        }
+        (Value::Object(wanted), None) if wanted.is_empty() => true,
+        (Value::Array(wanted), None) if wanted.is_empty() => true,
+        (Value::Array(wanted), Some(Value::Array(there))) => {
+            let keyed = is_keyed(wanted);
+            (keyed || wanted.len() == there.len())
+                && wanted.iter().enumerate().all(|(index, element)| holds(element, matching(element, index, there)))
+        }
+        (wanted, there) => there.is_some_and(|there| equal(wanted, there)),
+    }
 }
 
 fn compare(desired: &Value, observed: Option<&Value>, path: &mut String, out: &mut Vec<Change>) {
@@ -71,32 +92,44 @@ fn compare(desired: &Value, observed: Option<&Value>, path: &mut String, out: &m
 }
 
 fn compare_lists(wanted: &[Value], there: &[Value], path: &mut String, out: &mut Vec<Change>) {
-    let keyed = !wanted.is_empty() && wanted.iter().all(|element| list_key(element).is_some());
-    if !keyed && wanted.len() != there.len() {
+    if !is_keyed(wanted) && wanted.len() != there.len() {
         let list = |values: &[Value]| Some(Value::Array(values.to_vec()));
         out.push(Change { path: path.clone(), before: list(there), after: list(wanted) });
         return;
     }
     for (index, element) in wanted.iter().enumerate() {
         let length = path.len();
-        let matching = if let Some((key, value)) = list_key(element) {
-            path.push_str(&format!("[{key}={value}]"));
-            there.iter().find(|other| list_key(other).is_some_and(|(k, v)| k == key && v == value))
-        } else {
-            path.push_str(&format!("[{index}]"));
-            there.get(index)
-        };
-        compare(element, matching, path, out);
+        match list_key(element) {
+            Some((key, Value::String(value))) => path.push_str(&format!("[{key}={value}]")),
+            Some((key, value)) => path.push_str(&format!("[{key}={value}]")),
+            None => path.push_str(&format!("[{index}]")),
+        }
+        compare(element, matching(element, index, there), path, out);
         path.truncate(length);
     }
 }
 
+fn is_keyed(wanted: &[Value]) -> bool {
+    !wanted.is_empty() && wanted.iter().all(|element| list_key(element).is_some())
+}
+
+/// The element of a list that a wanted one is compared to.
+fn matching<'a>(element: &Value, index: usize, there: &'a [Value]) -> Option<&'a Value> {
+    match list_key(element) {
+        // Most often it is in the same place.
+        Some(key) => {
+            let alike = |other: &&Value| list_key(other) == Some(key);
+            there.get(index).filter(alike).or_else(|| there.iter().find(alike))
+        }
+        None => there.get(index),
+    }
+}
+
 /// The key by which server-side apply identifies an element of the lists that operators write.
-fn list_key(element: &Value) -> Option<(&'static str, String)> {
-    ["name", "containerPort", "port", "type", "key", "uid"].into_iter().find_map(|key| match element.get(key)? {
-        Value::String(text) => Some((key, text.clone())),
-        Value::Number(number) => Some((key, number.to_string())),
-        _ => None,
+fn list_key(element: &Value) -> Option<(&'static str, &Value)> {
+    ["name", "containerPort", "port", "type", "key", "uid"].into_iter().find_map(|key| {
+        let value = element.get(key).filter(|value| value.is_string() || value.is_number())?;
+        Some((key, value))
     })
 }
 
@@ -173,6 +206,12 @@ mod tests {
         let desired = json!({"containers": [{"name": "a", "image": "x:2"}]});
         let observed = json!({"containers": [{"name": "sidecar", "image": "s"}, {"name": "a", "image": "x:1"}]});
         assert_eq!(paths(desired, observed), ["containers[name=a].image: x:1 → x:2"]);
+    }
+
+    #[test]
+    fn elements_with_the_same_key_are_compared_in_their_order() {
+        let ports = json!({"ports": [{"port": 53, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]});
+        assert!(paths(ports.clone(), ports).is_empty());
     }
 
     #[test]

@@ -12,6 +12,16 @@ use crate::{Child, ObjectRef, grants::Ungranted};
 
 const GROUP: &str = "rbac.authorization.k8s.io/";
 
+/// Whether an object is a role.
+pub(crate) fn is_role(identity: &ObjectRef) -> bool {
+    identity.api_version.starts_with(GROUP) && identity.kind.ends_with("Role")
+}
+
+/// Whether an object is a binding, which may rest on roles of the same answer.
+pub(crate) fn is_binding(identity: &ObjectRef) -> bool {
+    identity.api_version.starts_with(GROUP) && identity.kind.ends_with("Binding")
+}
+
 /// Whether a child hands on no more than is granted. `all` are the children of the answer, to whose roles bindings may refer.
 pub(crate) fn check(grants: &Grants, identity: &ObjectRef, document: &Value, all: &[Child]) -> Result<(), Ungranted> {
     if !identity.api_version.starts_with(GROUP) {
@@ -19,7 +29,7 @@ pub(crate) fn check(grants: &Grants, identity: &ObjectRef, document: &Value, all
     }
     match identity.kind.as_str() {
         "Role" | "ClusterRole" => role(grants, identity, document),
-        "RoleBinding" | "ClusterRoleBinding" => binding(grants, identity, document, all),
+        _ if is_binding(identity) => binding(grants, identity, document, all),
         _ => Ok(()),
     }
 }

@@ -2,12 +2,15 @@
 
 mod check;
 mod children;
+mod known;
 mod partials;
 mod record;
 
 use std::{collections::BTreeMap, fmt};
 
 use operator_contract::Grants;
+
+pub use known::Known;
 
 use crate::{
     Child, Desired, Document, Identity, ObjectRef, Observed, Rejection, diff::Change, grants::Place, inventory,
@@ -43,6 +46,8 @@ pub struct Input<'a> {
     pub held: &'a [Observed],
     /// The answer.
     pub desired: &'a Desired,
+    /// What the plan before this one knew; the default when there was none.
+    pub known: &'a Known,
 }
 
 /// What will be done. Only [`plan`] makes one.
@@ -62,6 +67,8 @@ pub struct Plan {
     pub shrink: Option<Document>,
     /// The parent's metadata without the finalizer, to apply once everything to prune is gone; none while it must stay.
     pub release: Option<Document>,
+    /// What the next plan of this parent need not look at again.
+    pub known: Known,
     sealed: Sealed,
 }
 
@@ -236,9 +243,18 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Rejection> {
     let mut ordered: Vec<&Child> = children.iter().collect();
     ordered.sort_by(|a, b| (a.stage, &a.identity).cmp(&(b.stage, &b.identity)));
     let mut steps = Vec::with_capacity(ordered.len());
-    let mut open_stage = u32::MAX;
+    let (mut open_stage, mut known) = (u32::MAX, Known::default());
     for child in ordered {
-        let step = children::step(&input, &parent, child, child.stage > open_stage)?;
+        let wanted = known::fingerprint(&input, &parent, child);
+        let (step, as_wanted) = match input.known.of(&input, child, wanted) {
+            Some(as_wanted) => (as_wanted.step(child.stage), Some(as_wanted)),
+            None => {
+                let step = children::step(&input, &parent, child, child.stage > open_stage)?;
+                let as_wanted = known::AsWanted::new(&input, &step, wanted);
+                (step, as_wanted)
+            }
+        };
+        as_wanted.into_iter().for_each(|as_wanted| known.keep(as_wanted));
         let settled = !step.verb.writes() && step.standing.is_current();
         if !settled {
             open_stage = open_stage.min(step.stage);
@@ -249,7 +265,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Rejection> {
     let partials = partials::steps(&input)?;
     let (record, shrink) = record::records(&input, &parent, &steps, &prune);
     let release = (input.finalizing && input.desired.finalized).then(|| record::released(&input, &parent));
-    Ok(Plan { parent, record, steps, partials, prune, shrink, release, sealed: Sealed })
+    Ok(Plan { parent, record, steps, partials, prune, shrink, release, known, sealed: Sealed })
 }
 
 /// The finalizer that a module's parents carry.
@@ -258,7 +274,9 @@ pub fn finalizer(module: &str) -> String {
 }
 
 /// What the name of every field manager of this operator begins with.
-pub const MANAGERS: &str = "operator.scone.cloud-";
+const MANAGERS: &str = "operator.scone.cloud-";
+/// What follows the module in the field managers of [`partial_manager`].
+const ON_BEHALF: &str = "-on-behalf-";
 
 /// The field manager of a module's children and of its parents' metadata.
 pub fn manager(module: &str) -> String {
@@ -274,7 +292,12 @@ pub fn status_manager(module: &str) -> String {
 /// module do not withdraw each other's labels; at most 128 bytes, which is what the API server takes.
 pub fn partial_manager(module: &str, parent: &ObjectRef) -> String {
     let hash: String = blake3::hash(inventory::id(parent).as_bytes()).to_hex().chars().take(12).collect();
-    format!("{MANAGERS}{module}-on-behalf-{hash}")
+    format!("{MANAGERS}{module}{ON_BEHALF}{hash}")
+}
+
+/// Whether a field manager is one of [`partial_manager`]: of all claims, a plan reads only theirs.
+pub fn is_partial_manager(name: &str) -> bool {
+    name.starts_with(MANAGERS) && name.contains(ON_BEHALF)
 }
 
 #[cfg(test)]

@@ -1,9 +1,14 @@
 //! The parent's status: what the module says, and what the host adds.
 
-use operator_contract::Manifest;
-use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
-use crate::{Condition, ConditionStatus, Document, Failure, FailureKind, Plan, Refusal, Rejection, diff};
+use operator_contract::Manifest;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    Condition, ConditionStatus, Document, DocumentError, Failure, FailureKind, Plan, Refusal, Rejection, diff,
+};
 
 /// How the last reconcile of a parent went, in the words of kstatus.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,31 +90,86 @@ fn condition(type_: &str, holds: bool, reason: &str, message: &str) -> Condition
     Condition { type_: type_.into(), status, reason: reason.into(), message: message.into() }
 }
 
+/// What is told about a parent, and the parent as it was: it need not be told again to a parent that shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    parent: Document,
+    said: blake3::Hash,
+}
+
+impl Told {
+    /// `module` is the status of the answer, `conditions` are its own.
+    pub fn new(parent: &Document, module: Option<&Document>, conditions: &[Condition], progress: &Progress) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&bytes.len().to_le_bytes()).update(bytes);
+        };
+        part(&[module.is_some().into()]);
+        part(module.map(Document::bytes).unwrap_or_default());
+        let texts = match progress {
+            Progress::Done => Vec::new(),
+            Progress::Waiting(lines) => lines.iter().map(String::as_str).collect(),
+            Progress::Stalled { reason, message } => vec![*reason, message],
+        };
+        part(&[matches!(progress, Progress::Done).into(), matches!(progress, Progress::Waiting(_)).into()]);
+        part(&texts.len().to_le_bytes());
+        texts.into_iter().for_each(|text| part(text.as_bytes()));
+        for Condition { type_, status, reason, message } in conditions {
+            [type_, status.as_str(), reason, message].into_iter().for_each(|text| part(text.as_bytes()));
+        }
+        Self { parent: parent.clone(), said: hasher.finalize() }
+    }
+}
+
+/// Of a parent, what its next status rests on.
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(default)]
+    metadata: ShownMetadata,
+    #[serde(default)]
+    status: Value,
+}
+
+#[derive(Default, Deserialize)]
+struct ShownMetadata {
+    #[serde(default)]
+    generation: Value,
+}
+
 /// The status to apply, or none when the parent shows it already. `module` is the status of the answer; without one, what
 /// the parent shows stays. `now` is in RFC 3339; a condition that keeps its status keeps its transition time.
-pub fn next(observed: &Value, module: Option<&Document>, conditions: &[Condition], now: &str) -> Option<Value> {
-    let empty = Value::Object(Map::new());
-    let there = observed.get("status").unwrap_or(&empty);
+///
+/// # Errors
+/// When the parent is no object in JSON.
+pub fn next(
+    parent: &Document,
+    module: Option<&Document>,
+    conditions: &[Condition],
+    now: &str,
+) -> Result<Option<Value>, DocumentError> {
+    let Shown { metadata: ShownMetadata { generation }, status: there } =
+        serde_json::from_slice(parent.bytes()).map_err(|source| DocumentError::Json { source })?;
     let mut status = match module.and_then(|document| document.to_value().ok()) {
         Some(Value::Object(map)) => map,
         _ => there.as_object().cloned().unwrap_or_default(),
     };
-    let generation = observed.pointer("/metadata/generation").cloned().unwrap_or(Value::Null);
-    let written: Vec<Value> = conditions.iter().map(|condition| entry(there, condition, &generation, now)).collect();
+    let before = there.get("conditions").and_then(Value::as_array).into_iter().flatten();
+    let before = before.filter_map(|condition| Some((condition.get("type")?.as_str()?, condition))).collect();
+    let written = conditions.iter().map(|condition| entry(&before, condition, &generation, now)).collect();
     status.insert("conditions".into(), Value::Array(written));
     if !generation.is_null() {
         status.insert("observedGeneration".into(), generation);
     }
     let status = Value::Object(status);
-    let same = same_but_conditions(&status, there) && diff::changes(&status, there).is_empty();
-    (!same).then_some(status)
+    let same = same_but_conditions(&status, &there) && diff::changes(&status, &there).is_empty();
+    Ok((!same).then_some(status))
 }
 
-fn entry(there: &Value, condition: &Condition, generation: &Value, now: &str) -> Value {
-    let before = there.get("conditions").and_then(Value::as_array).into_iter().flatten();
-    let before = before.into_iter().find(|c| c.get("type").and_then(Value::as_str) == Some(&condition.type_));
+/// `before` are the conditions that are there, by type.
+fn entry(before: &HashMap<&str, &Value>, condition: &Condition, generation: &Value, now: &str) -> Value {
     let status = condition.status.as_str();
     let since = before
+        .get(&*condition.type_)
         .filter(|c| c.get("status").and_then(Value::as_str) == Some(status))
         .and_then(|c| c.get("lastTransitionTime").cloned())
         .unwrap_or_else(|| now.into());
@@ -125,12 +185,10 @@ fn entry(there: &Value, condition: &Condition, generation: &Value, now: &str) ->
 
 /// All of the status but the conditions is the module's, so a field that it no longer gives must go.
 fn same_but_conditions(new: &Value, there: &Value) -> bool {
-    let without = |status: &Value| {
-        let mut map = status.as_object().cloned().unwrap_or_default();
-        map.remove("conditions");
-        map
-    };
-    without(new) == without(there)
+    let keys =
+        |status: &Value| status.as_object().map_or(0, |map| map.keys().filter(|key| *key != "conditions").count());
+    let same = |(key, value): (&String, &Value)| key == "conditions" || there.get(key) == Some(value);
+    keys(new) == keys(there) && new.as_object().is_none_or(|map| map.iter().all(same))
 }
 
 /// What a module asks for beyond what is granted to it, as one sentence; none when everything is granted.
@@ -149,16 +207,16 @@ pub fn lacking(manifest: &Manifest, granted: &operator_contract::Grants) -> Opti
 mod tests {
     use super::*;
 
-    fn parent(status: Value) -> Value {
-        json!({"metadata": {"generation": 3}, "status": status})
+    fn parent(status: Value) -> Document {
+        Document::from_value(&json!({"metadata": {"generation": 3}, "status": status}))
     }
 
     #[test]
     fn a_status_that_stands_already_is_not_written_again() {
         let conditions = conditions(&[], &Progress::Done);
         let module = Document::new(&br#"{"state":"HEALTHY"}"#[..]);
-        let first = next(&parent(json!({})), Some(&module), &conditions, "2026-01-01T00:00:00Z").unwrap();
-        assert_eq!(next(&parent(first), Some(&module), &conditions, "2026-01-02T00:00:00Z"), None);
+        let first = next(&parent(json!({})), Some(&module), &conditions, "2026-01-01T00:00:00Z").unwrap().unwrap();
+        assert_eq!(next(&parent(first), Some(&module), &conditions, "2026-01-02T00:00:00Z").unwrap(), None);
     }
 
     #[test]
@@ -166,17 +224,17 @@ mod tests {
         let conditions = conditions(&[], &Progress::Done);
         let with = Document::new(&br#"{"nodes":{"a":1,"b":2}}"#[..]);
         let without = Document::new(&br#"{"nodes":{"a":1}}"#[..]);
-        let first = next(&parent(json!({})), Some(&with), &conditions, "t").unwrap();
-        let second = next(&parent(first), Some(&without), &conditions, "t").unwrap();
+        let first = next(&parent(json!({})), Some(&with), &conditions, "t").unwrap().unwrap();
+        let second = next(&parent(first), Some(&without), &conditions, "t").unwrap().unwrap();
         assert_eq!(second["nodes"], json!({"a": 1}));
     }
 
     #[test]
     fn a_condition_keeps_its_time_until_its_status_changes() {
         let done = conditions(&[], &Progress::Done);
-        let first = next(&parent(json!({})), None, &done, "2026-01-01T00:00:00Z").unwrap();
+        let first = next(&parent(json!({})), None, &done, "2026-01-01T00:00:00Z").unwrap().unwrap();
         let waiting = conditions(&[], &Progress::Waiting(vec!["DaemonSet a/b: 1 of 2 ready".into()]));
-        let second = next(&parent(first), None, &waiting, "2026-01-02T00:00:00Z").unwrap();
+        let second = next(&parent(first), None, &waiting, "2026-01-02T00:00:00Z").unwrap().unwrap();
         let times: Vec<&str> = second["conditions"]
             .as_array()
             .unwrap()
@@ -192,5 +250,20 @@ mod tests {
         let said = [condition("Ready", true, "Healthy", "all is well")];
         let all = conditions(&said, &Progress::Waiting(vec!["x".into()]));
         assert_eq!(all.iter().find(|c| c.type_ == "Ready").unwrap().status, ConditionStatus::False);
+    }
+
+    #[test]
+    fn what_is_told_is_the_same_only_while_every_word_and_the_parent_are() {
+        let condition = |type_: &str, reason: &str| condition(type_, true, reason, "m");
+        let parent = parent(json!({}));
+        let told = |conditions: &[Condition]| Told::new(&parent, None, conditions, &Progress::Done);
+        assert_eq!(told(&[condition("A", "BC")]), told(&[condition("A", "BC")]));
+        assert_ne!(told(&[condition("A", "BC")]), told(&[condition("AB", "C")]));
+        let empty = Document::new(&b""[..]);
+        assert_ne!(told(&[]), Told::new(&parent, Some(&empty), &[], &Progress::Done));
+        assert_ne!(told(&[]), Told::new(&empty, None, &[], &Progress::Done));
+        let waits = |line: &str| Told::new(&parent, None, &[], &Progress::Waiting(vec![line.to_owned()]));
+        assert_ne!(waits("a"), waits("b"));
+        assert_ne!(Told::new(&parent, None, &[], &Progress::Waiting(Vec::new())), told(&[]));
     }
 }

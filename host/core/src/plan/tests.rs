@@ -15,6 +15,7 @@ struct World {
     objects: Vec<Value>,
     held: Vec<Observed>,
     desired: Desired,
+    known: Known,
 }
 
 fn parent_ref() -> ObjectRef {
@@ -50,6 +51,7 @@ fn world(children: Vec<Child>) -> World {
         objects: Vec::new(),
         held: Vec::new(),
         desired: Desired { children, ..Desired::default() },
+        known: Known::default(),
     }
 }
 
@@ -75,6 +77,7 @@ impl World {
             existing: &existing,
             held: &self.held,
             desired: &self.desired,
+            known: &self.known,
         })
     }
 
@@ -433,6 +436,24 @@ fn conditions_of_the_host_and_malformed_ones_are_refused() {
     }
 }
 
+#[test]
+fn what_was_as_wanted_is_known_until_the_answer_or_the_object_changes() {
+    let mut world = world(vec![child("ConfigMap", "c", json!({"data": {"k": "v"}}))]);
+    let plan = world.plan().unwrap();
+    world.carry_out(&plan);
+    assert_eq!(plan.known, Known::default(), "it has to be made first");
+    world.known = world.plan().unwrap().known;
+    assert_ne!(world.known, Known::default());
+    assert_eq!(world.plan().unwrap().steps[0].verb, Verb::Unchanged);
+    let verbs = |world: &World| world.plan().unwrap().steps.iter().map(|step| step.verb).collect::<Vec<_>>();
+    world.objects[0]["data"]["k"] = "other".into();
+    assert_eq!(verbs(&world), [Verb::Update], "the object");
+    world.objects[0]["data"]["k"] = "v".into();
+    assert_eq!(verbs(&world), [Verb::Unchanged]);
+    world.desired.children = vec![child("ConfigMap", "c", json!({"data": {"k": "new"}}))];
+    assert_eq!(verbs(&world), [Verb::Update], "the answer");
+}
+
 mod properties {
     use proptest::prelude::*;
 
@@ -454,7 +475,12 @@ mod properties {
             for answer in [None, Some(after)] {
                 if let Some(answer) = answer { world.desired.children = answer; }
                 for round in 0..8 {
-                    let Ok(plan) = world.plan() else { return Ok(()) };
+                    let remembering = world.plan().ok();
+                    let known = std::mem::take(&mut world.known);
+                    let plan = world.plan().ok();
+                    prop_assert_eq!(&remembering, &plan, "knowing {:?}", known);
+                    let Some(plan) = plan else { return Ok(()) };
+                    world.known = plan.known.clone();
                     for step in plan.steps.iter().chain(&plan.prune) {
                         prop_assert!(step.identity.kind != "Secret");
                     }

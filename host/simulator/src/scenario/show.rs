@@ -34,5 +34,5 @@ fn metrics(run: &Run<'_>) -> Vec<String> {
         let labels: Vec<String> = sample.labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
         format!("{}{{{}}} {}", sample.name, labels.join(","), sample.value)
     };
-    run.samples.values().flatten().map(line).collect()
+    run.samples.values().flat_map(|samples| samples.iter()).map(line).collect()
 }

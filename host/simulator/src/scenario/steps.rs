@@ -25,7 +25,7 @@ pub(super) struct Run<'a> {
     /// Events that were published, for `show events`.
     pub(super) events: Vec<String>,
     /// The latest samples of each parent, for `show metrics`.
-    pub(super) samples: std::collections::BTreeMap<ObjectRef, Vec<operator_core::Sample>>,
+    pub(super) samples: std::collections::BTreeMap<ObjectRef, std::sync::Arc<[operator_core::Sample]>>,
     pub(super) modules: &'a dyn ModuleSource,
     pub(super) files: &'a dyn Files,
     pub(super) settings: std::collections::BTreeMap<String, Document>,

@@ -117,6 +117,7 @@ fn applies(module: &Loaded, parent: &Value) -> Result<Vec<Apply>, Error> {
         existing: &BTreeMap::new(),
         held: &[],
         desired: &desired,
+        known: &plan::Known::default(),
     })?;
     let manager = plan::manager(&manifest.name);
     let mut applies = Vec::new();
@@ -126,7 +127,8 @@ fn applies(module: &Loaded, parent: &Value) -> Result<Vec<Apply>, Error> {
         applies.extend(step.document.clone().map(|child| (query(&object_path(&step.identity), &manager), child)));
     }
     let conditions = status::conditions(&desired.conditions, &Progress::of_plan(&planned));
-    if let Some(status) = status::next(parent, desired.status.as_ref(), &conditions, "2026-01-01T00:00:00Z") {
+    let parent = Document::from_value(parent);
+    if let Some(status) = status::next(&parent, desired.status.as_ref(), &conditions, "2026-01-01T00:00:00Z")? {
         let ObjectRef { api_version, kind, namespace, name } = &planned.parent;
         let status = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace},
             "status": status});
