@@ -21,6 +21,9 @@ use crate::{
     failure::Failure,
 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     log(match &command {
