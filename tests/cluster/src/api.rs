@@ -22,6 +22,9 @@ use crate::{
 /// How long the ring may take to become ready.
 const READY: Duration = Duration::from_secs(90);
 
+/// Ports are free when they are chosen, and may be taken when they are used: the programs take only numbers.
+const TRIES: usize = 4;
+
 /// Every request that changes something, one JSON line each: tests count writes with it.
 pub(crate) const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
     {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]}, {"level": "None"}]}"#;
@@ -42,6 +45,16 @@ impl ApiRing {
     /// # Errors
     /// When a program is missing and cannot be built, or does not become ready.
     pub async fn start(tell: &mut dyn FnMut(&str)) -> Result<Self, Error> {
+        for _ in 1..TRIES {
+            match Self::try_start(tell).await {
+                Err(error) if error.is_about_a_taken_port() => tell("another program took the port; once more"),
+                started => return started,
+            }
+        }
+        Self::try_start(tell).await
+    }
+
+    async fn try_start(tell: &mut dyn FnMut(&str)) -> Result<Self, Error> {
         let folder = TempDir::with_prefix("scone-operator-api-")
             .map_err(|source| Error::Io { what: "no temporary folder".to_owned(), source })?;
         let [etcd, api] = ports()?;

@@ -102,6 +102,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a program ended because another one has its port.
+    pub(crate) fn is_about_a_taken_port(&self) -> bool {
+        matches!(self, Self::Ended { log, .. } if log.contains("address already in use"))
+    }
+
     /// A file or folder that cannot be used.
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { what: format!("{} cannot be used", path.display()), source }

@@ -3,8 +3,12 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
+use cluster::Fate;
 use serde_json::{Value, json};
 use support::{Stage, soon};
 
@@ -40,6 +44,48 @@ async fn a_thousand_parents_at_rest_cost_no_write_and_neither_does_a_restart() {
     assert!(written.is_empty(), "a restart wrote {:#?}", written.first());
     assert_eq!(again.sum("scone_operator_reconciles_total").await, reconciles, "before the next resync");
     again.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_written_before_a_refusal_is_not_written_again() {
+    let stage = Stage::with(&["as_told"]).await;
+    let refused = AtomicBool::new(false);
+    let (_proxy, kubeconfig) = stage
+        .proxy(move |method, path| {
+            if path.contains("/configmaps?") && path.contains("watch=") {
+                // Until then nobody sees what was written.
+                return Fate::Delay(Duration::from_millis(2_500));
+            }
+            let first = method == "PATCH" && path.contains("/configmaps/b") && !refused.swap(true, Ordering::SeqCst);
+            if first { Fate::Refuse(500) } else { Fate::Pass }
+        })
+        .await;
+    let operator = stage.operator_with(&kubeconfig, &[]).await;
+    stage.apply_value(&wish("w", json!({"maps": [map("a", "v"), map("b", "v")]})), WISHES, "wishes").await;
+    soon("both children", || stage.maps(&[("a", "v"), ("b", "v")])).await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(2))).await;
+    let of = |name: &str| stage.writes().iter().filter(|event| event["objectRef"]["name"] == name).count();
+    assert_eq!((of("a"), of("b")), (1, 1), "the refused one did not reach the server");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_that_another_parent_has_is_made_as_soon_as_it_is_free() {
+    let stage = Stage::with(&["as_told"]).await;
+    let operator = stage.operator(&[]).await;
+    stage.apply_value(&wish("first", json!({"maps": [map("m", "of the first")]})), WISHES, "wishes").await;
+    soon("the first one's child", || stage.maps(&[("m", "of the first")])).await;
+    stage.apply_value(&wish("second", json!({"maps": [map("m", "of the second")]})), WISHES, "wishes").await;
+    soon("a condition", || async {
+        let condition = stage.condition(WISHES, "wishes", Some("default"), "second", "Stalled").await?;
+        (condition["reason"] == "OwnedByOther").then_some(())
+    })
+    .await;
+    // By then it has given up trying: only a change brings it back.
+    soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
+    stage.apply_value(&wish("first", json!({"maps": []})), WISHES, "wishes").await;
+    soon("the second one's child", || stage.maps(&[("m", "of the second")])).await;
+    operator.stop().await;
 }
 
 #[tokio::test]
