@@ -2,9 +2,9 @@
 //!
 //! Only such fields as the API server leaves as they are written, and quantities, which mean the same afterwards.
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, to_value};
 
 use crate::{observe::or_default, quantity};
 
@@ -60,13 +60,29 @@ struct Resources {
 }
 
 impl Template {
+    /// Only what is compared: a template has many times more.
+    fn of(wanted: &PodTemplateSpec) -> serde_json::Result<Self> {
+        let metadata = wanted.metadata.as_ref();
+        let metadata = TemplateMeta {
+            labels: to_value(metadata.map(|metadata| &metadata.labels))?,
+            annotations: to_value(metadata.map(|metadata| &metadata.annotations))?,
+        };
+        let Some(pod) = &wanted.spec else { return Ok(Self { metadata, spec: TemplatePod::default() }) };
+        let spec = TemplatePod {
+            node_selector: to_value(&pod.node_selector)?,
+            tolerations: to_value(&pod.tolerations)?,
+            image_pull_secrets: to_value(&pod.image_pull_secrets)?,
+            security_context: to_value(&pod.security_context)?,
+            containers: pod.containers.iter().map(TemplateContainer::of).collect::<serde_json::Result<_>>()?,
+        };
+        Ok(Self { metadata, spec })
+    }
+
     /// The first field in which this template contradicts the wanted one. What others have added is no contradiction, but for
     /// the node selector, which is one thing.
     pub fn difference(&self, wanted: &PodTemplateSpec) -> Option<&'static str> {
-        // Types of Kubernetes can always be written and read again; if not, it is better to wait than to call it equal.
-        let Some(wanted) = serde_json::to_value(wanted).ok().and_then(|value| Self::deserialize(value).ok()) else {
-            return Some("template");
-        };
+        // Types of Kubernetes can always be written; if not, it is better to wait than to call it equal.
+        let Ok(wanted) = Self::of(wanted) else { return Some("template") };
         let selector = |template: &Self| Some(template.spec.node_selector.clone()).filter(|value| !is_empty(value));
         let (pod, there) = (&wanted.spec, &self.spec);
         [
@@ -105,6 +121,25 @@ impl Template {
 }
 
 impl TemplateContainer {
+    fn of(wanted: &Container) -> serde_json::Result<Self> {
+        let resources = wanted.resources.as_ref();
+        Ok(Self {
+            name: wanted.name.clone(),
+            image: to_value(&wanted.image)?,
+            image_pull_policy: to_value(&wanted.image_pull_policy)?,
+            ports: to_value(&wanted.ports)?,
+            env: to_value(&wanted.env)?,
+            resources: Resources {
+                limits: to_value(resources.map(|resources| &resources.limits))?,
+                requests: to_value(resources.map(|resources| &resources.requests))?,
+            },
+            security_context: to_value(&wanted.security_context)?,
+            liveness_probe: to_value(&wanted.liveness_probe)?,
+            readiness_probe: to_value(&wanted.readiness_probe)?,
+            startup_probe: to_value(&wanted.startup_probe)?,
+        })
+    }
+
     fn compared(&self, there: Option<&Self>) -> [(&'static str, bool); 9] {
         let same = |field: fn(&Self) -> &Value| there.is_some_and(|there| holds(field(self), field(there)));
         // One that is not wanted and yet there is a contradiction: nobody but who makes the template adds probes.
@@ -143,8 +178,13 @@ impl Resources {
 /// The first of these fields, as JSON pointers, in which an object contradicts the wanted one. What others have added is no
 /// contradiction.
 pub fn contradiction(wanted: &Value, there: &Value, fields: &[(&'static str, &str)]) -> Option<&'static str> {
-    let at = |object: &Value, pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
-    fields.iter().find(|(_, pointer)| !holds(&at(wanted, pointer), &at(there, pointer))).map(|(name, _)| *name)
+    let found = fields.iter().find(|(_, pointer)| contradicts(wanted.pointer(pointer), there.pointer(pointer)));
+    found.map(|(name, _)| *name)
+}
+
+/// Whether a field contradicts the wanted one.
+pub fn contradicts(wanted: Option<&Value>, there: Option<&Value>) -> bool {
+    !holds(wanted.unwrap_or(&Value::Null), there.unwrap_or(&Value::Null))
 }
 
 /// A probe as the API server keeps it: it drops numbers that are nothing.
