@@ -129,5 +129,5 @@ impl Unit {
 
 /// The kinds of some rules.
 fn rules<T>(rules: &[T], kind: impl Fn(&T) -> (&String, &String)) -> Vec<Kind> {
-    rules.iter().map(|rule| kind(rule)).map(|(api_version, kind)| (api_version.clone(), kind.clone())).collect()
+    rules.iter().map(kind).map(|(api_version, kind)| (api_version.clone(), kind.clone())).collect()
 }

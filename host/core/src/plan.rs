@@ -246,15 +246,14 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Rejection> {
     let (mut open_stage, mut known) = (u32::MAX, Known::default());
     for child in ordered {
         let wanted = known::fingerprint(&input, &parent, child);
-        let (step, as_wanted) = match input.known.of(&input, child, wanted) {
-            Some(as_wanted) => (as_wanted.step(child.stage), Some(as_wanted)),
-            None => {
-                let step = children::step(&input, &parent, child, child.stage > open_stage)?;
-                let as_wanted = known::AsWanted::new(&input, &step, wanted);
-                (step, as_wanted)
-            }
+        let as_wanted = input.known.of(&input, child, wanted);
+        let step = match &as_wanted {
+            Some(as_wanted) => as_wanted.step(child.stage),
+            None => children::step(&input, &parent, child, child.stage > open_stage)?,
         };
-        as_wanted.into_iter().for_each(|as_wanted| known.keep(as_wanted));
+        if let Some(as_wanted) = as_wanted.or_else(|| known::AsWanted::new(&input, &step, wanted)) {
+            known.keep(as_wanted);
+        }
         let settled = !step.verb.writes() && step.standing.is_current();
         if !settled {
             open_stage = open_stage.min(step.stage);

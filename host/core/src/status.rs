@@ -113,9 +113,13 @@ impl Told {
         };
         part(&[matches!(progress, Progress::Done).into(), matches!(progress, Progress::Waiting(_)).into()]);
         part(&texts.len().to_le_bytes());
-        texts.into_iter().for_each(|text| part(text.as_bytes()));
+        for text in texts {
+            part(text.as_bytes());
+        }
         for Condition { type_, status, reason, message } in conditions {
-            [type_, status.as_str(), reason, message].into_iter().for_each(|text| part(text.as_bytes()));
+            for text in [type_, status.as_str(), reason, message] {
+                part(text.as_bytes());
+            }
         }
         Self { parent: parent.clone(), said: hasher.finalize() }
     }

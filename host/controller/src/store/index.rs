@@ -65,7 +65,9 @@ impl Index {
     pub(super) fn remove(&mut self, key: &Key) -> Option<Seen> {
         let old = self.objects.remove(key)?;
         let views = self.views.get_mut().unwrap_or_else(PoisonError::into_inner);
-        views.values_mut().for_each(|view| drop(view.remove(key)));
+        for view in views.values_mut() {
+            view.remove(key);
+        }
         for (index, value) in self.labelled.iter_mut().zip(INDEXED.map(|label| old.labels.get(label))) {
             if let Some(value) = value {
                 unlist(index, value, key);
