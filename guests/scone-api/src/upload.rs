@@ -18,7 +18,7 @@ use kube::{ResourceExt, core::object::HasStatus};
 use operator_guest::{
     Action, Desired, Event, Failure, HttpRequest, HttpRule, ManifestBuilder, NamespaceRule, Parent, Query, Snapshot,
 };
-use sha2::{Digest, Sha512};
+use sha2::{Digest, Sha256};
 
 pub use self::{
     admission::{causes, warnings},
@@ -265,10 +265,9 @@ impl Place {
     }
 }
 
-/// 64 bits of a cryptographic hash over all parts: tells one from another, and nothing of what is in them. SHA-512, since policies are
-/// kilobytes, and without hash instructions, as in WebAssembly, it is the faster one: it works on 64 bits at a time.
+/// 64 bits of a cryptographic hash over all parts: tells one from another, and nothing of what is in them.
 fn fingerprint(parts: &[&[u8]]) -> String {
-    let mut hash = Sha512::new();
+    let mut hash = Sha256::new();
     for part in parts {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part);
