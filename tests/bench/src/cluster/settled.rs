@@ -38,7 +38,7 @@ const LISTS: [&str; 9] = [
 /// Takes the figures; gives the operator, which is quiet.
 pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Result<Operator, Error> {
     tell("10,000 objects ...");
-    for (name, label) in [("one", "true"), ("two", "true"), ("three", "true"), (again::NODE, "false")] {
+    for (name, label) in [("one", "true"), ("two", "true"), ("three", "true"), (again::NODE, "true")] {
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"example.com/trio": label}}});
         stage.apply(&format!("/api/v1/nodes/{name}"), &node).await?;
     }
