@@ -1,6 +1,6 @@
 //! The parent's status: what the module says, and what the host adds.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use operator_contract::Manifest;
 use serde::Deserialize;
@@ -170,7 +170,7 @@ pub fn next(
 }
 
 /// `before` are the conditions that are there, by type.
-fn entry(before: &HashMap<&str, &Value>, condition: &Condition, generation: &Value, now: &str) -> Value {
+fn entry(before: &BTreeMap<&str, &Value>, condition: &Condition, generation: &Value, now: &str) -> Value {
     let status = condition.status.as_str();
     let since = before
         .get(&*condition.type_)
