@@ -38,7 +38,7 @@ impl AsWanted {
     /// What a plan decided about a child, if that may be taken from here the next time.
     pub(super) fn new(input: &Input<'_>, step: &Step, wanted: blake3::Hash) -> Option<Arc<Self>> {
         let there = input.existing.get(&step.identity).filter(|_| step.verb == Verb::Unchanged)?;
-        Some(Arc::new(Self { wanted, there: there.clone(), step: step.clone() }))
+        Some(Arc::new(Self { wanted, there: there.clone(), step: Step { stage: 0, ..step.clone() } }))
     }
 
     /// What to do with the child now. Stages only order children, and say nothing about one of them.

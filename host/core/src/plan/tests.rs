@@ -445,6 +445,10 @@ fn what_was_as_wanted_is_known_until_the_answer_or_the_object_changes() {
     world.known = world.plan().unwrap().known;
     assert_ne!(world.known, Known::default());
     assert_eq!(world.plan().unwrap().steps[0].verb, Verb::Unchanged);
+    let staged = Child { stage: 2, ..world.desired.children[0].clone() };
+    world.desired.children = vec![staged];
+    let later = world.plan().unwrap();
+    assert_eq!((later.steps[0].stage, &later.known), (2, &world.known), "a stage says nothing of the child");
     let verbs = |world: &World| world.plan().unwrap().steps.iter().map(|step| step.verb).collect::<Vec<_>>();
     world.objects[0]["data"]["k"] = "other".into();
     assert_eq!(verbs(&world), [Verb::Update], "the object");
