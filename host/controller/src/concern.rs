@@ -16,21 +16,22 @@ use crate::{
 pub(crate) struct Concern<'a> {
     kind: &'a Kind,
     change: &'a Change,
+    /// The fields of its kind that matter to who names it without owning it.
+    held: &'a [String],
     /// Whether something in these fields has changed: many parents ask for the same ones.
     looked: RefCell<Vec<(&'a [String], bool)>>,
 }
 
 impl<'a> Concern<'a> {
     /// What has changed about an object of this kind.
-    pub(crate) fn new(kind: &'a Kind, change: &'a Change) -> Self {
-        Self { kind, change, looked: RefCell::default() }
+    pub(crate) fn new(kind: &'a Kind, change: &'a Change, held: &'a [String]) -> Self {
+        Self { kind, change, held, looked: RefCell::default() }
     }
 
     /// Whether what is remembered of a parent would make it look at the object again.
     pub(crate) fn touches(&self, memory: &'a Memory) -> bool {
-        let sides = [&self.change.old, &self.change.new];
-        let named = |seen: &Seen| memory.named.contains(&seen.identity);
-        sides.into_iter().flatten().any(named) || memory.queries.iter().any(|query| self.answers(query))
+        let named = self.change.latest().is_some_and(|seen| memory.named.contains(&seen.identity));
+        (named && self.differs_in(self.held)) || memory.queries.iter().any(|query| self.answers(query))
     }
 
     /// Whether the answer to a question may be another one.
@@ -70,9 +71,8 @@ impl<'a> Concern<'a> {
         let Some(seen) = self.change.latest().filter(|_| (&*self.kind.0, &*self.kind.1) == ("v1", "Pod")) else {
             return false;
         };
-        let labels = |seen: &Option<Seen>| seen.as_ref().map(|seen| seen.labels.clone());
-        (seen.identity.namespace.as_deref(), &*seen.identity.name) == (Some(namespace), name)
-            && labels(&self.change.old) != labels(&self.change.new)
+        let [old, new] = [&self.change.old, &self.change.new].map(|side| side.as_ref().map(|seen| &seen.labels));
+        (seen.identity.namespace.as_deref(), &*seen.identity.name) == (Some(namespace), name) && old != new
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
 
     fn touches(memory: &Memory, old: Option<Seen>, new: Option<Seen>) -> bool {
         let (kind, change) = (("v1".to_owned(), "Pod".to_owned()), Change { old, new });
-        Concern::new(&kind, &change).touches(memory)
+        Concern::new(&kind, &change, &["metadata.labels".to_owned()]).touches(memory)
     }
 
     #[test]
@@ -163,5 +163,7 @@ mod tests {
         let memory = Memory { named: Arc::from([pod("p", "x", "").identity]), ..Memory::default() };
         assert!(touches(&memory, Some(pod("p", "x", "")), None));
         assert!(!touches(&memory, Some(pod("q", "x", "")), None));
+        let status = (Some(pod("p", "x", "Pending")), Some(pod("p", "x", "Running")));
+        assert!(!touches(&memory, status.0, status.1), "it sets no field there, and a node's heartbeat is one");
     }
 }

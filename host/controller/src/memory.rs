@@ -54,10 +54,11 @@ impl Memories {
         }
     }
 
-    /// The parents of which something is remembered that a change touches.
-    pub(crate) fn concerned(&self, kind: &Kind, change: &Change) -> Vec<ObjectRef> {
+    /// The parents of which something is remembered that a change touches. `held` are the fields that matter of what they name without
+    /// owning it.
+    pub(crate) fn concerned(&self, kind: &Kind, change: &Change, held: &[String]) -> Vec<ObjectRef> {
         let all = self.all();
-        let concern = Concern::new(kind, change);
+        let concern = Concern::new(kind, change, held);
         all.iter().filter(|(_, memory)| concern.touches(memory)).map(|(parent, _)| parent.clone()).collect()
     }
 

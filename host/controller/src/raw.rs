@@ -1,6 +1,6 @@
 //! Objects from a watch as the bytes that the server sent, but for field claims, which are often half of an object. Only those that this
-//! operator makes for what it does not own are ever read. Only the metadata that the watch needs is read, so an object that no module could understand still
-//! arrives, and hurts nobody but its own parent.
+//! operator makes for what it does not own are ever read. Of the rest only the metadata that the watch needs is read, so an object that
+//! no module could understand still arrives, and hurts nobody but its own parent.
 
 use std::{borrow::Cow, collections::BTreeMap};
 

@@ -1,11 +1,11 @@
 //! One module that serves: what it needs to know, and which changes wake which of its parents.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use operator_core::{Document, Module, ObjectRef, Serving, inventory, plan};
+use operator_core::{Document, Module, ObjectRef, Serving, inventory};
 
 use crate::{
     Cache, Context,
@@ -14,15 +14,18 @@ use crate::{
     store::{Change, Kind, Store},
 };
 
+/// What a parent may set on any object that it does not own, and what tells whose it is. A node's heartbeat is none of it.
+const HELD: [&str; 3] = ["metadata.labels", "metadata.annotations", "metadata.ownerReferences"];
+
 /// One module that serves.
 pub(crate) struct Unit {
     pub(crate) ctx: Arc<Context>,
     pub(crate) queue: Arc<Queue>,
     /// The kinds of its parents.
     parents: Vec<Kind>,
-    /// Every kind that it needs.
-    kinds: BTreeSet<Kind>,
-    /// Whose set an id is, and who holds fields under the name of a manager.
+    /// Every kind that it needs, with the fields that matter of an object that a parent names without owning it.
+    kinds: BTreeMap<Kind, Vec<String>>,
+    /// Whose set an id is.
     sets: Arc<Mutex<HashMap<String, ObjectRef>>>,
 }
 
@@ -44,7 +47,12 @@ impl Unit {
             rules(&grants.children, |rule| (&rule.api_version, &rule.kind)),
             parents.clone(),
         ];
-        let kinds = kinds.into_iter().flatten().collect();
+        let mut kinds: BTreeMap<Kind, Vec<String>> =
+            kinds.into_iter().flatten().map(|kind| (kind, HELD.map(str::to_owned).to_vec())).collect();
+        for rule in &grants.partials {
+            let fields = kinds.entry((rule.api_version.clone(), rule.kind.clone())).or_default();
+            fields.extend(rule.fields.iter().cloned());
+        }
         let ctx = Context::new(
             around.client.clone(),
             cache,
@@ -69,7 +77,7 @@ impl Unit {
 
     /// Every kind that it needs.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &Kind> {
-        self.kinds.iter()
+        self.kinds.keys()
     }
 
     /// Whether objects of this kind are its parents.
@@ -95,35 +103,27 @@ impl Unit {
             self.queue.push(seen.identity.clone(), Class::Change);
         }
         let sides = [&change.old, &change.new].into_iter().flatten();
-        let sets = sides.flat_map(|seen| seen.labels.get(inventory::PART_OF).into_iter().chain(&seen.managers));
-        for set in sets {
+        for set in sides.filter_map(|seen| seen.labels.get(inventory::PART_OF)) {
             let parent = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get(set).cloned();
             if let Some(parent) = parent {
                 self.queue.push(parent, Class::Change);
             }
         }
-        for parent in self.ctx.memories.concerned(kind, change) {
+        let Some(held) = self.kinds.get(kind) else { return };
+        for parent in self.ctx.memories.concerned(kind, change, held) {
             self.queue.push(parent, Class::Change);
         }
     }
 
     fn learn(&self, parent: &ObjectRef) {
-        for id in self.ids(parent) {
-            self.sets.lock().unwrap_or_else(PoisonError::into_inner).insert(id, parent.clone());
-        }
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.insert(inventory::id(parent), parent.clone());
     }
 
     /// This parent is gone.
     pub(crate) fn forget(&self, parent: &ObjectRef) {
-        for id in self.ids(parent) {
-            self.sets.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        }
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner).remove(&inventory::id(parent));
         self.queue.forget(parent);
-    }
-
-    fn ids(&self, parent: &ObjectRef) -> [String; 2] {
-        let module = self.ctx.module.current();
-        [inventory::id(parent), plan::partial_manager(&module.manifest().name, parent)]
     }
 }
 
