@@ -57,8 +57,8 @@ pub struct Upload<'a> {
     pub address: &'a str,
     /// The path that the policy is sent to.
     pub path: &'a str,
-    /// What is sent: a JSON document.
-    pub body: Vec<u8>,
+    /// Writes what is sent: a JSON document. A policy is large, and most looks at it send nothing.
+    pub body: &'a dyn Fn() -> Vec<u8>,
     /// The name of the session; none where it cannot be read.
     pub session: Option<String>,
     /// The policy in clear; none where it cannot be read.
@@ -124,15 +124,15 @@ where
 
 /// Once it is known which server to believe.
 fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place, upload: &Upload<'_>, server: &Server) -> Desired {
-    let mine = fingerprint(&[upload.kind.as_bytes(), upload.address.as_bytes(), &upload.body]);
+    let mine = mine(place, upload);
     let asked = question(upload, server, place.status.registered_upload.as_deref());
-    let action = action(upload, server, &mine);
+    let sending = format!("upload-{}-{mine}", server.mark(&address::url(upload.address, upload.path)));
     let evidence = Evidence {
         upload,
         before: &place.status,
         same: place.same,
         seen: seen(reply(snapshot, &asked.id, place, server), upload),
-        sent: reply(snapshot, &action.id, place, server),
+        sent: reply(snapshot, &sending, place, server),
         namespace: namespace(snapshot, place, upload, server),
         mine: &mine,
         now: snapshot.now.unwrap_or_default(),
@@ -147,7 +147,7 @@ fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place, upload: &Upload<'_>, se
         // the answer to the first makes it the second, to which there is none yet.
         .query(asked)
         .queries(wants_namespace.then(|| namespace_question(upload, server)).flatten());
-    let desired = if verdict.send { desired.action(action) } else { desired };
+    let desired = if verdict.send { desired.action(action(upload, server, &sending)) } else { desired };
     say(desired, place, upload, &verdict, Some(told))
 }
 
@@ -168,12 +168,11 @@ fn namespace_question(upload: &Upload<'_>, server: &Server) -> Option<Query> {
     Some(HttpRequest::get(&url).trust(server.trust.clone()).ask(&id).every(UNSETTLED))
 }
 
-fn action(upload: &Upload<'_>, server: &Server, mine: &str) -> Action {
-    let url = address::url(upload.address, upload.path);
-    HttpRequest::put(&url, upload.body.clone())
+fn action(upload: &Upload<'_>, server: &Server, id: &str) -> Action {
+    HttpRequest::put(&address::url(upload.address, upload.path), (upload.body)())
         .header("content-type", "application/json")
         .trust(server.trust.clone())
-        .act(&format!("upload-{}-{mine}", server.mark(&url)))
+        .act(id)
         .within(30)
 }
 
@@ -262,6 +261,15 @@ impl Place {
             same: generation.is_some() && status.observed_generation == generation,
             status,
         }
+    }
+}
+
+/// The fingerprint of what would be sent.
+fn mine(place: &Place, upload: &Upload<'_>) -> String {
+    match &place.status.registered_upload {
+        // A status that says of this very spec that CAS holds it says which upload that was.
+        Some(mine) if place.same && place.status.state == PolicyState::Registered => mine.clone(),
+        _ => fingerprint(&[upload.kind.as_bytes(), upload.address.as_bytes(), &(upload.body)()]),
     }
 }
 
