@@ -51,6 +51,7 @@ pub struct CasModule;
 
 impl Module for CasModule {
     type Parent = CAS;
+    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         let pods = |part: &str, container: &str, programs: &[&str]| PodRule {

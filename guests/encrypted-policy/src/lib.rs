@@ -25,6 +25,7 @@ pub struct EncryptedPolicyModule;
 
 impl Module for EncryptedPolicyModule {
     type Parent = EncryptedPolicy;
+    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         let module = module_with_crd::<EncryptedPolicy>(
@@ -44,7 +45,7 @@ impl Module for EncryptedPolicyModule {
             kind: KIND,
             address: &policy.spec.cas_address,
             path: ENCRYPTED_SESSIONS,
-            body: body(&policy.spec),
+            body: &|| body(&policy.spec),
             session: policy.annotations().get(SESSION).cloned(),
             text: None,
             predecessor: None,

@@ -34,6 +34,7 @@ pub struct LasModule;
 
 impl Module for LasModule {
     type Parent = LAS;
+    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         module_with_crd::<LAS>("las", env!("CARGO_PKG_VERSION"), scone_api::LAS_CRD)

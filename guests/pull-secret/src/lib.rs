@@ -30,6 +30,7 @@ pub struct PullSecretModule;
 
 impl Module for PullSecretModule {
     type Parent = ImagePullSecret;
+    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         module_with_crd::<ImagePullSecret>("pull-secret", env!("CARGO_PKG_VERSION"), scone_api::IMAGEPULLSECRET_CRD)

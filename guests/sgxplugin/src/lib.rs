@@ -40,6 +40,7 @@ pub struct SGXPluginModule;
 
 impl Module for SGXPluginModule {
     type Parent = SGXPlugin;
+    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         module_with_crd::<SGXPlugin>("sgxplugin", env!("CARGO_PKG_VERSION"), scone_api::SGXPLUGIN_CRD)

@@ -33,6 +33,7 @@ pub struct SignedPolicyModule;
 
 impl Module for SignedPolicyModule {
     type Parent = SignedPolicy;
+    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         let module =
@@ -56,7 +57,7 @@ impl Module for SignedPolicyModule {
             kind: KIND,
             address: &policy.spec.cas_address,
             path: &settings.upload_path,
-            body: body(&policy.spec),
+            body: &|| body(&policy.spec),
             sibling: session.as_deref().and_then(|session| sibling(snapshot, session)),
             session,
             text: Some(&policy.spec.policy),

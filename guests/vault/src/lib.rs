@@ -37,6 +37,7 @@ pub struct VaultModule;
 
 impl Module for VaultModule {
     type Parent = Vault;
+    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         module_with_crd::<Vault>("vault", env!("CARGO_PKG_VERSION"), scone_api::VAULT_CRD)
