@@ -57,6 +57,18 @@ fn an_update_is_sent_for_cas_to_judge() {
     assert_eq!((host.verdict().as_str(), host.sent.len()), ("REGISTERED Registered", 2));
 }
 
+/// A text that changes within a generation is none that a cluster has: it shows what is not read.
+#[test]
+fn what_cas_has_taken_is_known_by_its_generation_and_not_read_again() {
+    let mut host = registered();
+    host.parent["spec"]["policy"] = json!("no base64 any more");
+    host.settle();
+    assert_eq!((host.verdict().as_str(), host.sent.len()), ("REGISTERED Registered", 1));
+    host.edit("policy", json!("no base64 at all"));
+    host.settle();
+    assert_eq!((host.verdict().as_str(), host.sent.len()), ("INVALID SpecInvalid", 1));
+}
+
 fn in_named_session() -> Host {
     let mut host = named("team");
     host.cas.decrypts.insert(CIPHERTEXT.to_owned(), "name: team\n".to_owned());

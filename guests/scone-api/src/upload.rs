@@ -139,8 +139,7 @@ fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place, upload: &Upload<'_>, se
     };
     let verdict = decide(&evidence);
     let told = conditions(&evidence, &verdict, place, server);
-    let registered = verdict.status(place, upload).registered_upload;
-    let wants_namespace = registered.is_none() && needs_namespace(upload);
+    let wants_namespace = !verdict.is_held(&place.status) && needs_namespace(upload);
     let desired = Desired::new()
         .children(server.pin.as_deref().map(|hex| kept(place, hex)))
         // By the status as it was. By what follows now, a session that has vanished would be asked for under one id and the other in turns:
@@ -264,11 +263,23 @@ impl Place {
     }
 }
 
+/// Whether CAS has taken the very spec that stands: neither whether it can be sent nor which upload it was has to be found out again.
+pub fn is_registered<P: Parent + HasStatus<Status = PolicyStatus>>(policy: &P) -> bool {
+    let generation = policy.meta().generation;
+    policy.status().is_some_and(|status| {
+        is_held(status, generation.is_some() && status.observed_generation == generation)
+    })
+}
+
+/// Whether a status says so; `same`: it is about the spec as it stands.
+fn is_held(status: &PolicyStatus, same: bool) -> bool {
+    same && status.state == PolicyState::Registered && status.registered_upload.is_some()
+}
+
 /// The fingerprint of what would be sent.
 fn mine(place: &Place, upload: &Upload<'_>) -> String {
     match &place.status.registered_upload {
-        // A status that says of this very spec that CAS holds it says which upload that was.
-        Some(mine) if place.same && place.status.state == PolicyState::Registered => mine.clone(),
+        Some(mine) if is_held(&place.status, place.same) => mine.clone(),
         _ => fingerprint(&[upload.kind.as_bytes(), upload.address.as_bytes(), &(upload.body)()]),
     }
 }

@@ -108,14 +108,29 @@ impl Verdict {
             .unwrap_or_else(|| Problem::new("Asking", "CAS has not answered yet".to_owned()))
     }
 
+    /// Whether CAS is known to hold the policy after this.
+    pub(super) fn is_held(&self, before: &PolicyStatus) -> bool {
+        match self.record {
+            Record::Took { .. } => true,
+            Record::Lost => false,
+            Record::Same | Record::Failed(_) => before.registered_upload.is_some(),
+        }
+    }
+
     /// The status that follows.
     pub(super) fn status(&self, place: &Place, upload: &Upload<'_>) -> PolicyStatus {
+        let before = &place.status;
+        // The operator adds the conditions: a copy of those before would only be thrown away.
         let mut status = PolicyStatus {
             state: self.state,
             session: upload.session.clone(),
+            hash: before.hash.clone(),
+            predecessor: before.predecessor.clone(),
+            revision: before.revision.clone(),
+            registered_upload: before.registered_upload.clone(),
+            failed_upload: before.failed_upload.clone(),
             conditions: Vec::new(),
             observed_generation: None,
-            ..place.status.clone()
         };
         match self.record.clone() {
             Record::Same => {}
