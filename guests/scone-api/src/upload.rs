@@ -266,9 +266,9 @@ impl Place {
 /// Whether CAS has taken the very spec that stands: neither whether it can be sent nor which upload it was has to be found out again.
 pub fn is_registered<P: Parent + HasStatus<Status = PolicyStatus>>(policy: &P) -> bool {
     let generation = policy.meta().generation;
-    policy.status().is_some_and(|status| {
-        is_held(status, generation.is_some() && status.observed_generation == generation)
-    })
+    policy
+        .status()
+        .is_some_and(|status| is_held(status, generation.is_some() && status.observed_generation == generation))
 }
 
 /// Whether a status says so; `same`: it is about the spec as it stands.

@@ -18,9 +18,7 @@ pub(crate) fn decode<T: DeserializeOwned>(document: &[u8]) -> Result<T, Cause> {
 pub(crate) fn decode_without_status<T: DeserializeOwned>(document: &[u8]) -> Result<T, Cause> {
     let mut reader = serde_json::Deserializer::from_slice(document);
     let object = T::deserialize(WithoutStatus(&mut reader)).and_then(|object| reader.end().map(|()| object));
-    object.map_err(|error| {
-        locate::<T, _>(WithoutStatus(&mut serde_json::Deserializer::from_slice(document)), &error)
-    })
+    object.map_err(|error| locate::<T, _>(WithoutStatus(&mut serde_json::Deserializer::from_slice(document)), &error))
 }
 
 /// Reads an object of the kind that a module serves. Its status is what was written before: by another version, or by the host alone
@@ -110,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_status_that_is_passed_over_is_none_and_can_be_anything() {
-        let read = |text: &str| decode_without_status::<Thing>(text.as_bytes()).map_err(|cause| (cause.field, cause.message));
+        let read =
+            |text: &str| decode_without_status::<Thing>(text.as_bytes()).map_err(|cause| (cause.field, cause.message));
         let thing = Ok(Thing { spec: 1, status: None });
         assert_eq!(read(r#"{"status":{"state":[7,{"status":1}]},"spec":1}"#), thing);
         assert_eq!(read(r#"{"spec":1,"other":{"status":{}},"status":"}","st\u0061tus":[]}"#), thing);
