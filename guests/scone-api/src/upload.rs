@@ -249,7 +249,6 @@ pub(crate) struct Place {
 
 impl Place {
     fn of<P: Parent + HasStatus<Status = PolicyStatus>>(parent: &P, upload: &Upload<'_>, status: PolicyStatus) -> Self {
-        let generation = parent.meta().generation;
         Self {
             cas: upload.address.to_owned(),
             resource: upload.kind.to_lowercase(),
@@ -257,7 +256,7 @@ impl Place {
             namespace: parent.namespace().unwrap_or_default(),
             annotations: parent.annotations().clone(),
             known: parent.status().is_some_and(|status| !status.conditions.is_empty()),
-            same: generation.is_some() && status.observed_generation == generation,
+            same: is_about(&status, parent),
             status,
         }
     }
@@ -265,10 +264,13 @@ impl Place {
 
 /// Whether CAS has taken the very spec that stands: neither whether it can be sent nor which upload it was has to be found out again.
 pub fn is_registered<P: Parent + HasStatus<Status = PolicyStatus>>(policy: &P) -> bool {
+    policy.status().is_some_and(|status| is_held(status, is_about(status, policy)))
+}
+
+/// Whether a status is about the spec as it stands.
+fn is_about<P: Parent>(status: &PolicyStatus, policy: &P) -> bool {
     let generation = policy.meta().generation;
-    policy
-        .status()
-        .is_some_and(|status| is_held(status, generation.is_some() && status.observed_generation == generation))
+    generation.is_some() && status.observed_generation == generation
 }
 
 /// Whether a status says so; `same`: it is about the spec as it stands.
