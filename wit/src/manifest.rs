@@ -85,6 +85,18 @@ pub struct WebhookRule {
     pub phase: Phase,
     /// Which operations.
     pub operations: Vec<Operation>,
+    /// Whether objects come with their status. Of a request about the status they always do.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub status: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// The two phases of admission.

@@ -51,7 +51,6 @@ pub struct CasModule;
 
 impl Module for CasModule {
     type Parent = CAS;
-    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         let pods = |part: &str, container: &str, programs: &[&str]| PodRule {
@@ -93,6 +92,7 @@ impl Module for CasModule {
             .hands_on("", &["nodes"], &["get", "list", "watch"])
             .webhook_mutate("mcas.kb.io", "/mutate-services-scone-cloud-v1beta1-cas")
             .webhook_validate("vcas.kb.io", "/validate-services-scone-cloud-v1beta1-cas")
+            .admission_without_status()
             .now_granularity(60)
             .finalizer()
             .build()

@@ -25,7 +25,6 @@ pub struct EncryptedPolicyModule;
 
 impl Module for EncryptedPolicyModule {
     type Parent = EncryptedPolicy;
-    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         let module = module_with_crd::<EncryptedPolicy>(
@@ -36,6 +35,7 @@ impl Module for EncryptedPolicyModule {
         upload::grants(module)
             .description("Registers encrypted policies in CAS, which alone can read them")
             .webhook_validate("vencryptedpolicy.kb.io", "/validate-cas-scone-cloud-v1beta1-encryptedpolicy")
+            .admission_without_status()
             .build()
     }
 

@@ -34,7 +34,6 @@ pub struct LasModule;
 
 impl Module for LasModule {
     type Parent = LAS;
-    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         module_with_crd::<LAS>("las", env!("CARGO_PKG_VERSION"), scone_api::LAS_CRD)
@@ -54,6 +53,7 @@ impl Module for LasModule {
             })
             .webhook_mutate("mlas.kb.io", "/mutate-base-scone-cloud-v1beta1-las")
             .webhook_validate("vlas.kb.io", "/validate-base-scone-cloud-v1beta1-las")
+            .admission_without_status()
             .now_granularity(60)
             .finalizer()
             .build()

@@ -30,7 +30,6 @@ pub struct PullSecretModule;
 
 impl Module for PullSecretModule {
     type Parent = ImagePullSecret;
-    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         module_with_crd::<ImagePullSecret>("pull-secret", env!("CARGO_PKG_VERSION"), scone_api::IMAGEPULLSECRET_CRD)
@@ -41,6 +40,7 @@ impl Module for PullSecretModule {
             .reads::<Pod>(NamespaceRule::All, select::POD_FIELDS)
             .webhook_mutate("mimagepullsecret.kb.io", "/mutate-images-banzaicloud-io-v1alpha1-imagepullsecret")
             .webhook_validate("vimagepullsecret.kb.io", "/validate-images-banzaicloud-io-v1alpha1-imagepullsecret")
+            .admission_without_status()
             .now_granularity(60)
             .budgets(Budgets {
                 time_ms: Some(5_000),

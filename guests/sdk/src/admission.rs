@@ -2,7 +2,7 @@
 
 use crate::{
     Cause, ObjectRef, Operation, Parent, Phase, Settings, User,
-    decode::{decode_parent, decode_without_status},
+    decode::decode_parent,
     log,
     wire::{self, Denial},
 };
@@ -32,15 +32,13 @@ pub struct Request<P> {
 
 impl<P: Parent> Request<P> {
     /// Reads what came from the host. The cause says why the new object is none; a stored one that cannot be read must not
-    /// stand in the way of the edit that repairs it. A request about the status has it even when `with_status` says no.
-    pub(crate) fn from_wire(request: wire::Request, with_status: bool) -> Result<Self, (ObjectRef, Cause)> {
-        let with_status = with_status || request.subresource.as_deref() == Some("status");
-        let decode = if with_status { decode_parent } else { decode_without_status };
-        let object = match request.object.as_deref().map(decode).transpose() {
+    /// stand in the way of the edit that repairs it.
+    pub(crate) fn from_wire(request: wire::Request) -> Result<Self, (ObjectRef, Cause)> {
+        let object = match request.object.as_deref().map(decode_parent).transpose() {
             Ok(object) => object,
             Err(cause) => return Err((request.identity, cause)),
         };
-        let old_object = request.old_object.as_deref().map(decode).transpose().unwrap_or_else(|cause| {
+        let old_object = request.old_object.as_deref().map(decode_parent).transpose().unwrap_or_else(|cause| {
             log::warn(&format!("the stored {} cannot be read: {}: {}", request.identity, cause.field, cause.message));
             None
         });

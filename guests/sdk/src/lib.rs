@@ -90,10 +90,6 @@ pub trait Module: 'static {
     /// The kind that this module serves.
     type Parent: Parent;
 
-    /// Whether [`Module::default`] and [`Module::validate`] look at what was observed. A module that says no gets objects without
-    /// their status there, unless the request is about the status: reading it is often most of what an admission costs.
-    const ADMISSION_READS_STATUS: bool = true;
-
     /// What the module says about itself; start with [`module`].
     fn manifest() -> Manifest;
 

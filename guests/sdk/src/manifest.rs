@@ -35,7 +35,7 @@ fn empty(name: &str, version: &str) -> ManifestBuilder {
         now_granularity: None,
         finalizer: false,
     };
-    ManifestBuilder { manifest }
+    ManifestBuilder { manifest, admission_reads_status: true }
 }
 
 /// Asks for what a module needs. What is not asked for is denied.
@@ -43,6 +43,7 @@ fn empty(name: &str, version: &str) -> ManifestBuilder {
 #[must_use]
 pub struct ManifestBuilder {
     manifest: Manifest,
+    admission_reads_status: bool,
 }
 
 impl ManifestBuilder {
@@ -183,7 +184,15 @@ impl ManifestBuilder {
             kind,
             phase,
             operations: operations.to_vec(),
+            status: true,
         });
+        self
+    }
+
+    /// Says that `default` and `validate` look at no status. All webhooks of the module then get objects without it, unless the request
+    /// is about the status: it grows with the cluster, and is often most of what an admission would read.
+    pub fn admission_without_status(mut self) -> Self {
+        self.admission_reads_status = false;
         self
     }
 
@@ -211,6 +220,9 @@ impl ManifestBuilder {
         for kind in &mut self.manifest.kinds {
             let versions = kind.crd.pointer_mut("/spec/versions").and_then(serde_json::Value::as_array_mut);
             versions.into_iter().flatten().for_each(with_status_of_host);
+        }
+        for webhook in &mut self.manifest.webhooks {
+            webhook.status = self.admission_reads_status;
         }
         self.manifest
     }

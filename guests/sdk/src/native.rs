@@ -21,7 +21,7 @@ pub fn reconcile<M: Module>(snapshot: wire::Snapshot) -> Result<wire::Desired, F
 
 /// Judges one request.
 pub fn admit<M: Module>(request: wire::Request) -> Result<wire::Verdict, Failure> {
-    match Request::<M::Parent>::from_wire(request, M::ADMISSION_READS_STATUS) {
+    match Request::<M::Parent>::from_wire(request) {
         Err((identity, cause)) => Ok(Verdict::invalid([cause]).into_wire(&identity)),
         Ok(request) if request.phase == Phase::Validate => Ok(M::validate(&request).into_wire(&request.identity)),
         Ok(request) => mutate::<M>(request),

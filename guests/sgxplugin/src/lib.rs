@@ -40,7 +40,6 @@ pub struct SGXPluginModule;
 
 impl Module for SGXPluginModule {
     type Parent = SGXPlugin;
-    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         module_with_crd::<SGXPlugin>("sgxplugin", env!("CARGO_PKG_VERSION"), scone_api::SGXPLUGIN_CRD)
@@ -53,6 +52,7 @@ impl Module for SGXPluginModule {
             .reads::<SGXPlugin>(NamespaceRule::All, OTHER_FIELDS)
             .webhook_mutate("msgxplugin.kb.io", "/mutate-base-scone-cloud-v1beta1-sgxplugin")
             .webhook_validate("vsgxplugin.kb.io", "/validate-base-scone-cloud-v1beta1-sgxplugin")
+            .admission_without_status()
             .now_granularity(60)
             .finalizer()
             .build()

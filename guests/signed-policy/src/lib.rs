@@ -33,7 +33,6 @@ pub struct SignedPolicyModule;
 
 impl Module for SignedPolicyModule {
     type Parent = SignedPolicy;
-    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         let module =
@@ -42,6 +41,7 @@ impl Module for SignedPolicyModule {
             .description("Registers signed policies in CAS, each after the one that is its namespace")
             .reads::<SignedPolicy>(NamespaceRule::Parent, OTHER_FIELDS)
             .webhook_validate("vsignedpolicy.kb.io", "/validate-cas-scone-cloud-v1beta1-signedpolicy")
+            .admission_without_status()
             .build()
     }
 

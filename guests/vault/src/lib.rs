@@ -37,7 +37,6 @@ pub struct VaultModule;
 
 impl Module for VaultModule {
     type Parent = Vault;
-    const ADMISSION_READS_STATUS: bool = false;
 
     fn manifest() -> Manifest {
         module_with_crd::<Vault>("vault", env!("CARGO_PKG_VERSION"), scone_api::VAULT_CRD)
@@ -61,6 +60,7 @@ impl Module for VaultModule {
             .binds(server::DELEGATOR)
             .webhook_mutate("mvault.kb.io", "/mutate-services-scone-cloud-v1beta1-vault")
             .webhook_validate("vvault.kb.io", "/validate-services-scone-cloud-v1beta1-vault")
+            .admission_without_status()
             .now_granularity(60)
             .finalizer()
             .build()

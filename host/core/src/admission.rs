@@ -28,6 +28,25 @@ pub struct Request {
     pub settings: Document,
 }
 
+impl Request {
+    /// The request as a module gets it whose webhook sees the status of objects, or does not. For tools; the host's webhook cuts it out
+    /// while it reads a review.
+    #[must_use]
+    pub fn seen(self, status: bool) -> Self {
+        if status || self.subresource.as_deref() == Some("status") {
+            return self;
+        }
+        let cut = |document: Document| match document.to_value() {
+            Ok(Value::Object(mut members)) => {
+                members.remove("status");
+                Document::from_value(&Value::Object(members))
+            }
+            _ => document,
+        };
+        Self { object: self.object.map(cut), old_object: self.old_object.map(cut), ..self }
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {

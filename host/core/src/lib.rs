@@ -8,7 +8,6 @@
 
 mod admission;
 pub mod adoption;
-mod claims;
 mod desired;
 pub mod diff;
 mod failure;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use operator_core::{
     Document, ObjectRef, Request, User,
-    contract::{Manifest, Operation, ParentKind, Phase},
+    contract::{Manifest, Operation, ParentKind, Phase, WebhookRule},
     diff, patch, schema,
 };
 use operator_engine::Loaded;
@@ -102,8 +102,10 @@ impl Asking<'_> {
         if misfits.is_empty() {
             for phase in [Phase::Mutate, Phase::Validate] {
                 let mut hooks = self.manifest.webhooks.iter();
-                if hooks.any(|h| h.kind == kind.kind && h.phase == phase && h.operations.contains(&self.operation())) {
-                    let (found, warned) = self.ask(phase, &file, document, &mut object)?;
+                let hook =
+                    hooks.find(|h| h.kind == kind.kind && h.phase == phase && h.operations.contains(&self.operation()));
+                if let Some(hook) = hook {
+                    let (found, warned) = self.ask(hook, &file, document, &mut object)?;
                     misfits.extend(found);
                     warnings.extend(warned);
                 }
@@ -137,10 +139,10 @@ impl Asking<'_> {
         })
     }
 
-    /// Asks the module in one phase; changes `object` by the verdict, and gives what is wrong with it and the warnings.
+    /// Asks the module in one of its webhooks; changes `object` by the verdict, and gives what is wrong with it and the warnings.
     fn ask(
         &self,
-        phase: Phase,
+        hook: &WebhookRule,
         file: &str,
         document: &FileDocument,
         object: &mut Value,
@@ -150,7 +152,7 @@ impl Asking<'_> {
         let deleted = self.operation() == Operation::Delete;
         let old = self.old.map(|old| Document::from_value(&old.value));
         let request = Request {
-            phase,
+            phase: hook.phase,
             operation: self.operation(),
             identity,
             subresource: None,
@@ -160,7 +162,7 @@ impl Asking<'_> {
             dry_run: true,
             settings: self.settings.clone(),
         };
-        let verdict = self.module.admit_now(&request).map_err(|failure| Failure::Bad(failure.to_string()))?;
+        let verdict = self.module.admit_now(&request.clone().seen(hook.status)).map_err(|failure| Failure::Bad(failure.to_string()))?;
         if let Some(denial) = &verdict.denied {
             let causes = denial.causes.iter().map(|cause| Misfit::at(file, document, &cause.field, &cause.message));
             let mut misfits: Vec<Misfit> = causes.collect();

@@ -228,6 +228,7 @@ struct Webhook {
     kind: String,
     phase: Phase,
     operations: Vec<Operation>,
+    status: bool,
     serving: Arc<Serving>,
     settings: Document,
 }
@@ -242,6 +243,7 @@ impl Webhooks {
                 kind: kind.kind.clone(),
                 phase: rule.phase,
                 operations: rule.operations.clone(),
+                status: rule.status,
                 serving: Arc::clone(&serving),
                 settings: settings.clone(),
             }));
@@ -296,7 +298,7 @@ impl Webhook {
         let kinds = &module.manifest().kinds;
         let kind = kinds.iter().find(|kind| kind.kind == self.kind && kind.api_version == self.api_version);
         let schema = kind.and_then(|kind| schema::of_crd(&kind.crd, version));
-        let answer = pollster::block_on(module.admit(request.clone()));
+        let answer = pollster::block_on(module.admit(request.clone().seen(self.status)));
         let judgement = judge(&request, module.generation(), schema, answer);
         admitted.warnings.extend(judgement.warnings);
         if let Some(denial) = judgement.denied {

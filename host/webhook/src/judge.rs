@@ -145,7 +145,7 @@ impl Judge {
     }
 
     async fn admit(&self, binding: &Binding, body: &Bytes, within: Duration, deadline: Instant) -> Done {
-        let review = match Review::parse(body) {
+        let review = match Review::parse(body, binding.rule.status) {
             Ok(review) => review,
             Err(malformed) => return Done::malformed(&malformed),
         };
@@ -204,9 +204,8 @@ impl Judge {
             operation,
             identity: identity.clone(),
             subresource: review.subresource.clone(),
-            // Half of what is sent is often who claims which field, and the patch leaves alone what the module does not see.
-            object: review.object.as_ref().filter(|_| !deletes).map(Document::without_claims),
-            old_object: review.old_object.as_ref().map(Document::without_claims),
+            object: review.object.clone().filter(|_| !deletes),
+            old_object: review.old_object.clone(),
             user: review.user.clone(),
             dry_run: review.dry_run,
             settings: binding.settings.clone(),
@@ -263,7 +262,7 @@ fn answer(judgement: Judgement, patch: Vec<Value>) -> Answer {
 
 /// The answer to a probe: a warning that the API server hands on to whoever asked, so that it matters not which replica was reached.
 fn probed(body: &Bytes) -> Done {
-    match Review::parse(body) {
+    match Review::parse(body, false) {
         Ok(review) => {
             let warnings = vec![probe::echo(&review.identity.name)];
             Done::json("probed", Answer { warnings, ..Answer::default() }.write(&review))

@@ -10,6 +10,7 @@ mod certificates;
 mod convert;
 mod error;
 mod judge;
+mod members;
 mod patience;
 mod probe;
 mod registration;

@@ -8,6 +8,8 @@ use operator_core::{Cause, Denial, Document, ObjectRef, User, contract::Operatio
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
+use crate::members::Members;
+
 /// The one version of the envelope that is spoken.
 pub(crate) const VERSION: &str = "admission.k8s.io/v1";
 /// Largest number of warnings of one answer, and bytes of one warning: the API server cuts what is longer.
@@ -45,9 +47,9 @@ pub struct Review {
     pub operation: Result<Operation, String>,
     /// The subresource.
     pub subresource: Option<String>,
-    /// The object as it would be stored.
+    /// The object as it would be stored, without field claims, and without its status where the module does not look at it.
     pub object: Option<Document>,
-    /// The object as it is stored.
+    /// The object as it is stored; the same holds for it.
     pub old_object: Option<Document>,
     /// Who asks.
     pub user: User,
@@ -80,9 +82,9 @@ struct Wire<'a> {
     #[serde(default)]
     user_info: Asker,
     #[serde(borrow, default)]
-    object: Option<&'a RawValue>,
+    object: Option<Members<'a>>,
     #[serde(borrow, default)]
-    old_object: Option<&'a RawValue>,
+    old_object: Option<Members<'a>>,
     #[serde(default)]
     dry_run: Option<bool>,
 }
@@ -139,11 +141,12 @@ pub(crate) fn part(body: &Bytes, raw: &RawValue) -> Document {
 }
 
 impl Review {
-    /// Reads the envelope. Objects are not looked at: what is in them is the module's business.
+    /// Reads the envelope, for a webhook that sees the status of objects or does not. A request about the status has it in any case.
+    /// What else is in objects is the module's business.
     ///
     /// # Errors
     /// When it is no `AdmissionReview` of `admission.k8s.io/v1` with a request.
-    pub fn parse(body: &Bytes) -> Result<Self, Malformed> {
+    pub fn parse(body: &[u8], status: bool) -> Result<Self, Malformed> {
         let shape = |why: String| Malformed::Shape { kind: "AdmissionReview", why };
         let wire: Wire<'_> = open(body, VERSION, "AdmissionReview")?;
         if wire.uid.is_empty() {
@@ -157,14 +160,16 @@ impl Review {
             namespace: filled(wire.namespace),
             name: wire.name.unwrap_or_default(),
         };
+        let subresource = filled(wire.sub_resource);
+        let status = status || subresource.as_deref() == Some("status");
         let operation = serde_json::from_value(Value::String(wire.operation.clone()));
         Ok(Self {
             uid: wire.uid,
             identity,
             operation: operation.map_err(|_| cut(&wire.operation, 40).to_owned()),
-            subresource: filled(wire.sub_resource),
-            object: wire.object.map(|raw| part(body, raw)),
-            old_object: wire.old_object.map(|raw| part(body, raw)),
+            subresource,
+            object: wire.object.map(|object| object.document(status)),
+            old_object: wire.old_object.map(|object| object.document(status)),
             user: User {
                 name: wire.user_info.username.unwrap_or_default(),
                 groups: wire.user_info.groups.unwrap_or_default(),
@@ -290,18 +295,38 @@ mod tests {
     }
 
     fn parse(value: &Value) -> Result<Review, Malformed> {
-        Review::parse(&Bytes::from(value.to_string()))
+        Review::parse(value.to_string().as_bytes(), true)
     }
 
     #[test]
-    fn a_review_is_read_and_its_object_stays_the_same_bytes() {
-        let text = review().to_string().replace("{\"a\":2,\"kind\":\"Thing\",\"z\":1}", "{ \"z\": 1e2 }");
-        let review = Review::parse(&Bytes::from(text)).unwrap();
+    fn a_review_is_read_and_its_object_keeps_the_spelling_of_its_members() {
+        let text = review().to_string().replace("{\"a\":2,\"kind\":\"Thing\",\"z\":1}", "{ \"z\": 1e2, \"a\": [ 2 ] }");
+        let review = Review::parse(text.as_bytes(), true).unwrap();
         assert_eq!(review.identity, ObjectRef::namespaced("example.org/v1", "Thing", "n", "a"));
         assert_eq!(review.operation, Ok(Operation::Create));
         assert_eq!((review.user.name.as_str(), review.dry_run), ("jane", true));
-        assert_eq!(review.object.unwrap().bytes(), b"{ \"z\": 1e2 }");
+        assert_eq!(review.object.unwrap().bytes(), br#"{"z":1e2,"a":[ 2 ]}"#);
         assert!(review.old_object.is_none());
+    }
+
+    #[test]
+    fn the_status_goes_to_webhooks_that_look_at_it_and_with_requests_about_it() {
+        let mut sent = review();
+        for object in ["object", "oldObject"] {
+            sent["request"][object] = json!({"spec": 1, "status": 2});
+        }
+        let about_status = with_member(sent.clone(), "subResource", "status");
+        for (sent, status, seen) in [(&sent, true, true), (&sent, false, false), (&about_status, false, true)] {
+            let review = Review::parse(sent.to_string().as_bytes(), status).unwrap();
+            for object in [review.object.unwrap(), review.old_object.unwrap()] {
+                assert_eq!(object.to_value().unwrap().get("status").is_some(), seen, "{sent}");
+            }
+        }
+    }
+
+    fn with_member(mut review: Value, name: &str, value: &str) -> Value {
+        review["request"][name] = value.into();
+        review
     }
 
     #[test]
@@ -373,7 +398,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_answered_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            prop_assert!(Review::parse(&Bytes::from(bytes)).is_err());
+            prop_assert!(Review::parse(&bytes, true).is_err());
         }
 
         #[test]
@@ -395,7 +420,7 @@ mod tests {
             let mut text = review().to_string().into_bytes();
             let at = at % text.len();
             if cut { text.truncate(at) } else { text[at] = byte }
-            drop(Review::parse(&Bytes::from(text)));
+            drop(Review::parse(&text, false));
         }
     }
 }

@@ -38,6 +38,7 @@ pub(crate) fn manifest(name: &str) -> Manifest {
         kind: "Thing".into(),
         phase,
         operations: vec![Operation::Create, Operation::Update, Operation::Delete],
+        status: true,
     };
     Manifest {
         name: name.into(),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use crate::{
-    Answer, CommandResult, Document, Finding, HttpResponse, ObjectRef, Observed, Operation, Parent, Phase,
+    Answer, CommandResult, Document, Finding, HttpResponse, Module, ObjectRef, Observed, Operation, Parent, Phase,
     QueryFailure, User, decode::decode, wire,
 };
 
@@ -117,8 +117,14 @@ pub(super) fn snapshot<P: Parent>(yaml: &str) -> Result<wire::Snapshot, Error> {
     })
 }
 
-pub(super) fn request(yaml: &str) -> Result<Admission, Error> {
-    let file: RequestFile = read(yaml)?;
+pub(super) fn request<M: Module>(yaml: &str) -> Result<Admission, Error> {
+    let mut file: RequestFile = read(yaml)?;
+    let status = M::manifest().webhooks.iter().all(|rule| rule.status) || file.subresource.as_deref() == Some("status");
+    for object in [&mut file.object, &mut file.old_object] {
+        if let (false, Some(Value::Object(members))) = (status, object) {
+            members.remove("status");
+        }
+    }
     let object = file.object.map(|object| observed("object", object)).transpose()?;
     let old_object = file.old_object.map(|object| observed("oldObject", object)).transpose()?;
     let Some(identity) = object.as_ref().or(old_object.as_ref()).map(|object| object.identity.clone()) else {

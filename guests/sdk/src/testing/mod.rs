@@ -50,8 +50,8 @@ pub fn snapshot<M: Module>(yaml: &str) -> Result<wire::Snapshot, Error> {
 
 /// The request in `yaml` as the record that a host sends, for [`native::admit`] and benchmarks; phase validate unless it says
 /// otherwise.
-pub fn request(yaml: &str) -> Result<wire::Request, Error> {
-    let files::Admission { mut request, phases } = files::request(yaml)?;
+pub fn request<M: Module>(yaml: &str) -> Result<wire::Request, Error> {
+    let files::Admission { mut request, phases } = files::request::<M>(yaml)?;
     if let [only] = phases.as_slice() {
         request.phase = *only;
     }
@@ -77,7 +77,7 @@ pub fn reconcile<M: Module>(yaml: &str) -> Result<Answer, Error> {
 
 /// Judges the request in `yaml` as the API server would have it judged: defaults first, then validation of the result.
 pub fn admit<M: Module>(yaml: &str) -> Result<Judgement, Error> {
-    let files::Admission { mut request, phases } = files::request(yaml)?;
+    let files::Admission { mut request, phases } = files::request::<M>(yaml)?;
     log::take();
     let mut judgement = Judgement::default();
     for phase in phases {

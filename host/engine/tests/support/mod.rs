@@ -166,6 +166,7 @@ pub(crate) fn manifest(name: &str) -> Manifest {
             kind: "Thing".into(),
             phase: Phase::Validate,
             operations: vec![Operation::Create],
+            status: true,
         }],
         grants: Grants::default(),
         budgets: Budgets::default(),
