@@ -35,6 +35,9 @@ const KEEP: usize = 512 * 1024;
 const KEEP_SCANNED: usize = 4 * 1024 * 1024;
 /// Tables are small; the same for them.
 const KEEP_TABLE: usize = 64 * 1024;
+/// Slots that wait for the component that used them last, with the memory that it wrote: those of eight modules, for reconciles and for
+/// admission, on two threads.
+const WARM: u32 = 32;
 /// Core modules inside one component: its own one, shims for imports, and adapters.
 const CORE_MODULES: u32 = 32;
 const MEMORIES: u32 = 2;
@@ -80,6 +83,10 @@ pub(crate) struct Core {
 /// A component's code, and whether it comes from the cache.
 struct Code {
     component: Component,
+    /// The same code for admission. The allocator gives memory back to the component that used it before, and clears all that was ever
+    /// written there: a validation in the memory of a reconcile would clear what that wrote, which takes longer than most validations.
+    /// As another mapping of the file it costs what wasmtime keeps of a component, some 130 KiB.
+    admission: Component,
     cached: bool,
 }
 
@@ -134,10 +141,11 @@ impl Engine {
     fn assemble(&self, manifest: Manifest, digest: &str, budget: Budget, code: &Code) -> Result<Loaded, LoadError> {
         let (name, version) = (manifest.name.as_str().into(), manifest.version.as_str().into());
         let generation = Generation { name, version, digest: digest.into() };
-        let prepared = self.prepare(generation, budget, &code.component)?;
+        let prepared = self.prepare(generation.clone(), budget, &code.component)?;
         link::exports(&self.0.engine, &code.component, &prepared.exports, &manifest)?;
         try_instance(&prepared, &code.component)?;
-        let loaded = Loaded::new(manifest, prepared);
+        let admission = self.prepare(generation, budget, &code.admission)?;
+        let loaded = Loaded::new(manifest, prepared, admission);
         if !code.cached {
             agrees(&loaded)?;
         }
@@ -151,8 +159,8 @@ impl Engine {
     }
 
     fn code(&self, module: &str, component: &[u8], name: &blake3::Hash) -> Result<Code, LoadError> {
-        if let Some(component) = self.cached(name) {
-            return Ok(Code { component, cached: true });
+        if let Some((component, admission)) = self.cached(name) {
+            return Ok(Code { component, admission, cached: true });
         }
         let code = self.compile(module, component)?;
         let kept = self.0.cache.as_ref().is_some_and(|cache| match cache.put(name, &code) {
@@ -164,15 +172,20 @@ impl Engine {
         });
         // Mapped from the file, code costs no memory of this process's own.
         let mapped = if kept { self.cached(name) } else { None };
-        let component = mapped.map_or_else(|| self.copied(module, &code), Ok)?;
-        Ok(Code { component, cached: false })
+        let (component, admission) = match mapped {
+            Some(mapped) => mapped,
+            None => self.copied(module, &code).map(|component| (component.clone(), component))?,
+        };
+        Ok(Code { component, admission, cached: false })
     }
 
-    fn cached(&self, name: &blake3::Hash) -> Option<Component> {
+    /// Two mappings of the same code.
+    fn cached(&self, name: &blake3::Hash) -> Option<(Component, Component)> {
         let cache = self.0.cache.as_ref()?;
         let file: File = cache.get(name)?;
-        match code::from_file(&self.0.engine, &file) {
-            Ok(component) => Some(component),
+        let map = || code::from_file(&self.0.engine, &file);
+        match map().and_then(|component| Ok((component, map()?))) {
+            Ok(mapped) => Some(mapped),
             Err(error) => {
                 // Such as code for a processor with more features, in a folder that several machines share.
                 warn!(error = link::explain(&error), "a compiled module does not fit this host; it is compiled again");
@@ -320,7 +333,7 @@ fn engine(config: &EngineConfig, pagemap_scan: Enabled, keep: usize) -> wasmtime
         .max_tables_per_component(TABLES)
         .max_memory_size(config.ceilings.memory_kib as usize * 1024)
         .table_elements(config.ceilings.table_elements as usize)
-        .max_unused_warm_slots(16)
+        .max_unused_warm_slots(WARM)
         .linear_memory_keep_resident(keep)
         .table_keep_resident(KEEP_TABLE)
         .pagemap_scan(pagemap_scan);

@@ -21,6 +21,8 @@ pub struct Loaded(Arc<Inner>);
 struct Inner {
     manifest: Manifest,
     prepared: Prepared,
+    /// The same code, for admission only.
+    admission: Prepared,
 }
 
 type Outcome<T> = (Result<T, Failure>, Usage);
@@ -31,7 +33,7 @@ impl Inner {
     }
 
     fn admit(&self, request: &Request) -> Outcome<Verdict> {
-        self.prepared.call("admit", |it, store, instance| it.admit(store, instance, request), answer::verdict)
+        self.admission.call("admit", |it, store, instance| it.admit(store, instance, request), answer::verdict)
     }
 
     fn convert(&self, api_version: &str, objects: &[Document]) -> Outcome<Vec<Document>> {
@@ -52,8 +54,8 @@ impl Inner {
 }
 
 impl Loaded {
-    pub(crate) fn new(manifest: Manifest, prepared: Prepared) -> Self {
-        Self(Arc::new(Inner { manifest, prepared }))
+    pub(crate) fn new(manifest: Manifest, prepared: Prepared, admission: Prepared) -> Self {
+        Self(Arc::new(Inner { manifest, prepared, admission }))
     }
 
     pub(crate) fn prepared(&self) -> &Prepared {
