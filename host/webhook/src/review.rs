@@ -346,6 +346,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_object_is_no_review() {
+        let mut odd = review();
+        odd["request"]["object"] = json!([1]);
+        let error = parse(&odd).unwrap_err().to_string();
+        assert!(error.contains("expected an object"), "{error}");
+    }
+
+    #[test]
     fn an_operation_that_nobody_knows_is_kept_as_it_was_spelt() {
         let mut odd = review();
         odd["request"]["operation"] = "PONDER".into();
