@@ -162,7 +162,10 @@ impl Asking<'_> {
             dry_run: true,
             settings: self.settings.clone(),
         };
-        let verdict = self.module.admit_now(&request.clone().seen(hook.status)).map_err(|failure| Failure::Bad(failure.to_string()))?;
+        let verdict = self
+            .module
+            .admit_now(&request.clone().seen(hook.status))
+            .map_err(|failure| Failure::Bad(failure.to_string()))?;
         if let Some(denial) = &verdict.denied {
             let causes = denial.causes.iter().map(|cause| Misfit::at(file, document, &cause.field, &cause.message));
             let mut misfits: Vec<Misfit> = causes.collect();

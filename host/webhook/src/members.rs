@@ -98,7 +98,10 @@ mod tests {
 
     #[test]
     fn a_status_is_cut_wherever_it_stands_and_nothing_else_of_that_name() {
-        assert_eq!(cut(r#"{"status":{"a":["}"]},"spec":{"status":1},"z":1e2}"#, false), r#"{"spec":{"status":1},"z":1e2}"#);
+        assert_eq!(
+            cut(r#"{"status":{"a":["}"]},"spec":{"status":1},"z":1e2}"#, false),
+            r#"{"spec":{"status":1},"z":1e2}"#
+        );
         assert_eq!(cut(r#"{"spec":1,"status":null}"#, false), r#"{"spec":1}"#);
         assert_eq!(cut(r#"{"status":"x"}"#, false), "{}");
     }
