@@ -15,7 +15,7 @@ pub(crate) fn decode<T: DeserializeOwned>(document: &[u8]) -> Result<T, Cause> {
 }
 
 /// Reads an object of the kind that a module serves as if it had no status.
-pub(crate) fn decode_without_status<T: DeserializeOwned>(document: &[u8]) -> Result<T, Cause> {
+fn decode_without_status<T: DeserializeOwned>(document: &[u8]) -> Result<T, Cause> {
     let mut reader = serde_json::Deserializer::from_slice(document);
     let object = T::deserialize(WithoutStatus(&mut reader)).and_then(|object| reader.end().map(|()| object));
     object.map_err(|error| locate::<T, _>(WithoutStatus(&mut serde_json::Deserializer::from_slice(document)), &error))

@@ -315,18 +315,14 @@ mod tests {
         for object in ["object", "oldObject"] {
             sent["request"][object] = json!({"spec": 1, "status": 2});
         }
-        let about_status = with_member(sent.clone(), "subResource", "status");
+        let mut about_status = sent.clone();
+        about_status["request"]["subResource"] = "status".into();
         for (sent, status, seen) in [(&sent, true, true), (&sent, false, false), (&about_status, false, true)] {
             let review = Review::parse(sent.to_string().as_bytes(), status).unwrap();
             for object in [review.object.unwrap(), review.old_object.unwrap()] {
                 assert_eq!(object.to_value().unwrap().get("status").is_some(), seen, "{sent}");
             }
         }
-    }
-
-    fn with_member(mut review: Value, name: &str, value: &str) -> Value {
-        review["request"][name] = value.into();
-        review
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! A deserializer of objects that passes over their status. Reading it would often be most of the work: a status grows with the
-//! cluster, and what a person wrote does not.
+//! A deserializer of objects that passes over their status, for one whose status cannot be read.
 
 use std::fmt;
 
