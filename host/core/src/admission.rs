@@ -217,6 +217,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_webhook_that_looks_at_no_status_sees_it_only_in_requests_about_it() {
+        let (whole, cut) = (json!({"spec": 1, "status": 2}), json!({"spec": 1}));
+        let asked = request(Phase::Validate, Operation::Update, Some(&whole));
+        let about_status = Request { subresource: Some("status".into()), ..asked.clone() };
+        for (asked, status, seen) in [(&asked, true, &whole), (&asked, false, &cut), (&about_status, false, &whole)] {
+            let object = asked.clone().seen(status).object.unwrap();
+            assert_eq!(&object.to_value().unwrap(), seen);
+        }
+    }
+
     fn answer(object: &Value) -> Verdict {
         Verdict { object: Some(Document::from_value(object)), ..Verdict::default() }
     }
