@@ -1,6 +1,9 @@
 //! What is refused, with its path and what to do instead; and what is said although it is accepted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Arguments,
+};
 
 use k8s_openapi::{api::core::v1::EnvVar, apimachinery::pkg::api::resource::Quantity};
 use operator_guest::{Cause, Request, Verdict};
@@ -104,33 +107,38 @@ fn probe(name: &str, probe: Option<&Probe>) -> Vec<Cause> {
 fn volumes(spec: &CASSpec) -> Vec<Cause> {
     let mut causes = Vec::new();
     if let Some(persistence) = &spec.persistence {
-        causes.extend(path("spec.persistence.mountPath", persistence.mount_path.as_deref()));
-        causes.extend(size("spec.persistence.size", persistence.size.as_ref()));
-        causes.extend(modes("spec.persistence.accessModes", persistence.access_modes.as_ref().map(Vec::len)));
-        causes.extend(resize("spec.persistence", persistence.dynamic_resize.as_ref()));
+        causes.extend(path(format_args!("spec.persistence.mountPath"), persistence.mount_path.as_deref()));
+        causes.extend(size(format_args!("spec.persistence.size"), persistence.size.as_ref()));
+        causes.extend(modes(
+            format_args!("spec.persistence.accessModes"),
+            persistence.access_modes.as_ref().map(Vec::len),
+        ));
+        causes.extend(resize(format_args!("spec.persistence"), persistence.dynamic_resize.as_ref()));
     }
     let Some(snapshots) = &spec.database_snapshots else { return causes };
-    let field = |name: &str| format!("spec.databaseSnapshots.{name}");
-    causes.extend(path(&field("targetDirectory"), snapshots.target_directory.as_deref()));
+    causes.extend(path(format_args!("spec.databaseSnapshots.targetDirectory"), snapshots.target_directory.as_deref()));
     let interval = snapshots.interval.as_deref();
     if interval.is_some_and(|interval| duration::seconds(interval).is_none_or(|seconds| seconds < 1)) {
         let message = "is no duration of a second or more; write one such as 24h0m0s or 60s";
-        causes.push(Cause::invalid(field("interval"), message));
+        causes.push(Cause::invalid("spec.databaseSnapshots.interval", message));
     }
     if snapshots.enabled && spec::snapshot_path(snapshots) == spec::database_path(spec) {
         let message = "is where the database is; write another directory, such as /var/mnt/cas-database-snapshots";
-        causes.push(Cause::invalid(field("targetDirectory"), message));
+        causes.push(Cause::invalid("spec.databaseSnapshots.targetDirectory", message));
     }
     if let Some(persistence) = &snapshots.persistence {
-        causes.extend(size(&field("persistence.size"), persistence.size.as_ref()));
-        causes.extend(modes(&field("persistence.accessModes"), persistence.access_modes.as_ref().map(Vec::len)));
-        causes.extend(resize(&field("persistence"), persistence.dynamic_resize.as_ref()));
+        causes.extend(size(format_args!("spec.databaseSnapshots.persistence.size"), persistence.size.as_ref()));
+        causes.extend(modes(
+            format_args!("spec.databaseSnapshots.persistence.accessModes"),
+            persistence.access_modes.as_ref().map(Vec::len),
+        ));
+        causes.extend(resize(format_args!("spec.databaseSnapshots.persistence"), persistence.dynamic_resize.as_ref()));
     }
     causes
 }
 
 /// A directory of its own. That of the configuration is none, nor one that hides what the image holds.
-fn path(field: &str, path: Option<&str>) -> Option<Cause> {
+fn path(field: Arguments<'_>, path: Option<&str>) -> Option<Cause> {
     let path = path?;
     let is_path = path.starts_with('/')
         && !path.contains(':')
@@ -140,26 +148,28 @@ fn path(field: &str, path: Option<&str>) -> Option<Cause> {
         .contains(&path.trim_end_matches('/'));
     (!is_path || !is_free).then(|| {
         Cause::invalid(
-            field,
+            field.to_string(),
             format!("{path:?} is no directory of its own; write an absolute path such as /etc/cas/db"),
         )
     })
 }
 
-fn size(field: &str, size: Option<&Quantity>) -> Option<Cause> {
+fn size(field: Arguments<'_>, size: Option<&Quantity>) -> Option<Cause> {
     let size = &size?.0;
     let is_size = quantity::number(size).is_some_and(|number| number >= 1.0);
-    (!is_size).then(|| Cause::invalid(field, format!("{size:?} is no size of a volume; write one such as 1Gi")))
+    (!is_size)
+        .then(|| Cause::invalid(field.to_string(), format!("{size:?} is no size of a volume; write one such as 1Gi")))
 }
 
-fn modes(field: &str, count: Option<usize>) -> Option<Cause> {
-    (count == Some(0)).then(|| Cause::required(field, "needs at least one; write ReadWriteOnce, or leave it out"))
+fn modes(field: Arguments<'_>, count: Option<usize>) -> Option<Cause> {
+    (count == Some(0))
+        .then(|| Cause::required(field.to_string(), "needs at least one; write ReadWriteOnce, or leave it out"))
 }
 
-fn resize(field: &str, resize: Option<&DynamicResize>) -> Vec<Cause> {
+fn resize(field: Arguments<'_>, resize: Option<&DynamicResize>) -> Vec<Cause> {
     let Some(resize) = resize else { return Vec::new() };
     let mut causes: Vec<_> =
-        size(&format!("{field}.dynamicResize.increaseStep"), Some(&resize.increase_step)).into_iter().collect();
+        size(format_args!("{field}.dynamicResize.increaseStep"), Some(&resize.increase_step)).into_iter().collect();
     if !(50..=100).contains(&resize.threshold_percent) {
         let message = format!("{} is out of range; write 50 to 100, usually 80", resize.threshold_percent);
         causes.push(Cause::invalid(format!("{field}.dynamicResize.thresholdPercent"), message));

@@ -1,6 +1,9 @@
 //! What may be left out, and what is refused: defaults and validation of the spec.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Arguments},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 use kube::ResourceExt;
@@ -19,20 +22,23 @@ use crate::{
 
 /// Labels and annotations that are the operator's own.
 const RESERVED: [&str; 3] = [OWNER, "applyset.kubernetes.io/part-of", "operator.scone.cloud/digest"];
+/// The parts of the spec that are named more than once.
+const WITH_PODS: &str = "namespacesWithPods";
+const LABELS: &str = "labels";
 /// The operators of expressions.
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
 
 /// Writes every default into the spec. Reconciling starts with the same, so that it needs no webhook.
-pub(crate) fn fill(parent: &mut ImagePullSecret, settings: &PullSecretSettings) {
-    for source in &mut parent.spec.registry.credentials {
+/// `name` is that of the resource; empty when it is not known yet.
+pub(crate) fn fill(spec: &mut ImagePullSecretSpec, name: &str, settings: &PullSecretSettings) {
+    for source in &mut spec.registry.credentials {
         if source.namespace.as_deref().is_none_or(str::is_empty) {
             source.namespace = Some(settings.namespace.clone());
         }
     }
-    let name = parent.name_any();
-    let secret = &mut parent.spec.target.secret;
+    let secret = &mut spec.target.secret;
     if secret.name.as_deref().is_none_or(str::is_empty) && !name.is_empty() {
-        secret.name = Some(name);
+        secret.name = Some(name.to_owned());
     }
 }
 
@@ -40,19 +46,19 @@ pub(crate) fn fill(parent: &mut ImagePullSecret, settings: &PullSecretSettings) 
 pub(crate) fn judge(request: &Request<ImagePullSecret>) -> Verdict {
     let Some(parent) = &request.object else { return Verdict::accept() };
     let settings: PullSecretSettings = request.settings.decode().unwrap_or_default();
-    let mut parent = parent.clone();
-    fill(&mut parent, &settings);
-    let target = &parent.spec.target;
-    let mut verdict = Verdict::invalid(causes(&parent.spec, &settings));
+    let mut spec = parent.spec.clone();
+    fill(&mut spec, &parent.name_any(), &settings);
+    let target = &spec.target;
+    let mut verdict = Verdict::invalid(causes(&spec, &settings));
     let all = all_selectors(target);
     let names = target.namespaces.as_ref().and_then(|found| found.names.as_ref());
     if all.is_empty() && names.is_none_or(Vec::is_empty) {
         verdict = verdict
             .warn("spec.target has no selector, so no namespace gets the Secret: add names, labels or annotations");
     }
-    for (field, _) in all.iter().filter(|(_, selector)| selector.is_empty()) {
-        let fits = if field.contains("WithPods") { "with a pod " } else { "" };
-        verdict = verdict.warn(format!("{field} is empty: every namespace {fits}gets the credentials"));
+    for (place, _) in all.iter().filter(|(_, selector)| selector.is_empty()) {
+        let fits = if place.target == WITH_PODS { "with a pod " } else { "" };
+        verdict = verdict.warn(format!("{place} is empty: every namespace {fits}gets the credentials"));
     }
     verdict
 }
@@ -64,16 +70,16 @@ pub(crate) fn causes(spec: &ImagePullSecretSpec, settings: &PullSecretSettings) 
     let names = spec.target.namespaces.as_ref().and_then(|found| found.names.as_deref()).unwrap_or_default();
     let mut seen = BTreeSet::new();
     for (at, name) in names.iter().enumerate() {
-        let field = format!("spec.target.namespaces.names[{at}]");
+        let field = || format!("spec.target.namespaces.names[{at}]");
         if !is_dns_label(name) {
             let message = format!("{name:?} is no namespace; write lower-case letters, digits and dashes, at most 63");
-            causes.push(Cause::invalid(field, message));
+            causes.push(Cause::invalid(field(), message));
         } else if !seen.insert(name) {
-            causes.push(Cause::duplicate(field, format!("{name:?} is there twice; name it once")));
+            causes.push(Cause::duplicate(field(), format!("{name:?} is there twice; name it once")));
         }
     }
-    for (field, selector) in all_selectors(&spec.target) {
-        causes.extend(selects(&field, selector));
+    for (place, selector) in all_selectors(&spec.target) {
+        causes.extend(selects(place, selector));
     }
     causes
 }
@@ -121,7 +127,7 @@ fn secret(secret: &TargetSecret) -> Vec<Cause> {
         causes.push(Cause::invalid(format!("{SECRET}.name"), message));
     }
     for (key, value) in secret.labels.iter().flatten() {
-        causes.extend(labels(&format!("{SECRET}.labels[{key}]"), key, Some(value)));
+        causes.extend(labels(format_args!("{SECRET}.labels[{key}]"), key, Some(value)));
     }
     for key in secret.annotations.iter().flatten().map(|(key, _)| key).filter(|key| !is_label_key(key)) {
         let message = "is no annotation key; write [dns.name/]name of 63 characters";
@@ -137,67 +143,81 @@ fn secret(secret: &TargetSecret) -> Vec<Cause> {
     causes
 }
 
-fn labels(field: &str, key: &str, value: Option<&String>) -> Option<Cause> {
+fn labels(field: Arguments<'_>, key: &str, value: Option<&String>) -> Option<Cause> {
     if !is_label_key(key) {
         let message = "is no label key; write [dns.name/]name with a name of at most 63 characters";
-        return Some(Cause::invalid(field, message));
+        return Some(Cause::invalid(field.to_string(), message));
     }
     let value = value.filter(|value| !value.is_empty() && !is_label_name(value))?;
-    Some(Cause::invalid(field, format!("{value:?} is no label value; at most 63 letters, digits, '-', '_', '.'")))
+    let message = format!("{value:?} is no label value; at most 63 letters, digits, '-', '_', '.'");
+    Some(Cause::invalid(field.to_string(), message))
 }
 
-/// Every selector of the target, with its path.
-fn all_selectors(target: &TargetConfig) -> Vec<(String, Selector<'_>)> {
+/// Where a selector stands. It is written only when there is something to say of it.
+#[derive(Clone, Copy)]
+struct Place {
+    target: &'static str,
+    list: &'static str,
+    at: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "spec.target.{}.{}[{}]", self.target, self.list, self.at)
+    }
+}
+
+/// Every selector of the target.
+fn all_selectors(target: &TargetConfig) -> Vec<(Place, Selector<'_>)> {
     let mut all = Vec::new();
     if let Some(found) = &target.namespaces {
-        all.extend(named("namespaces", selectors(found.labels.as_ref(), found.annotations.as_ref())));
+        all.extend(placed("namespaces", selectors(found.labels.as_ref(), found.annotations.as_ref())));
     }
     if let Some(found) = &target.namespaces_with_pods {
-        all.extend(named("namespacesWithPods", selectors(found.labels.as_ref(), found.annotations.as_ref())));
+        all.extend(placed(WITH_PODS, selectors(found.labels.as_ref(), found.annotations.as_ref())));
     }
     all
 }
 
-/// The selectors of labels and of annotations, with their paths.
-fn named<'a>(
-    place: &str,
+/// The selectors of labels and of annotations.
+fn placed<'a>(
+    target: &'static str,
     (labels, annotations): (Vec<Selector<'a>>, Vec<Selector<'a>>),
-) -> Vec<(String, Selector<'a>)> {
-    let lists = [("labels", labels), ("annotations", annotations)];
-    let in_list = |(list, selectors): (&str, Vec<Selector<'a>>)| -> Vec<_> {
-        let path = |at: usize| format!("spec.target.{place}.{list}[{at}]");
-        selectors.into_iter().enumerate().map(|(at, selector)| (path(at), selector)).collect()
+) -> impl Iterator<Item = (Place, Selector<'a>)> {
+    let in_list = move |(list, selectors): (&'static str, Vec<Selector<'a>>)| {
+        selectors.into_iter().enumerate().map(move |(at, selector)| (Place { target, list, at }, selector))
     };
-    lists.into_iter().flat_map(in_list).collect()
+    [(LABELS, labels), ("annotations", annotations)].into_iter().flat_map(in_list)
 }
 
 /// The rules of the API server for selectors. Values of annotations may be any text.
-fn selects(field: &str, selector: Selector<'_>) -> Vec<Cause> {
-    let of_labels = field.contains(".labels[");
+fn selects(place: Place, selector: Selector<'_>) -> Vec<Cause> {
+    let of_labels = place.list == LABELS;
     let list = if of_labels { "matchLabels" } else { "matchAnnotations" };
-    let mut causes: Vec<_> = selector
-        .exact()
-        .filter_map(|(key, value)| labels(&format!("{field}.{list}[{key}]"), key, Some(value).filter(|_| of_labels)))
-        .collect();
+    let value = |value| Some(value).filter(|_| of_labels);
+    let exact = selector.exact();
+    let mut causes: Vec<_> =
+        exact.filter_map(|(key, text)| labels(format_args!("{place}.{list}[{key}]"), key, value(text))).collect();
     for (at, expression) in selector.expressions().enumerate() {
-        causes.extend(expresses(&format!("{field}.matchExpressions[{at}]"), expression, of_labels));
+        causes.extend(expresses(format_args!("{place}.matchExpressions[{at}]"), expression, of_labels));
     }
     causes
 }
 
-fn expresses(field: &str, expression: &LabelSelectorRequirement, of_labels: bool) -> Vec<Cause> {
-    let mut causes: Vec<_> = labels(&format!("{field}.key"), &expression.key, None).into_iter().collect();
+fn expresses(field: Arguments<'_>, expression: &LabelSelectorRequirement, of_labels: bool) -> Vec<Cause> {
+    let mut causes: Vec<_> = labels(format_args!("{field}.key"), &expression.key, None).into_iter().collect();
     let values = expression.values.as_deref().unwrap_or_default();
-    let (operator, place) = (expression.operator.as_str(), format!("{field}.values"));
+    let (operator, place) = (expression.operator.as_str(), || format!("{field}.values"));
     if !OPERATORS.contains(&operator) {
         let message = format!("{operator:?} is none of {}", OPERATORS.join(", "));
         causes.push(Cause::not_supported(format!("{field}.operator"), message));
     } else if operator.ends_with("In") && values.is_empty() {
-        causes.push(Cause::required(place, format!("operator {operator} needs at least one value")));
+        causes.push(Cause::required(place(), format!("operator {operator} needs at least one value")));
     } else if !operator.ends_with("In") && !values.is_empty() {
-        causes.push(Cause::invalid(place, format!("must be empty with operator {operator}; remove them, or write In")));
+        let message = format!("must be empty with operator {operator}; remove them, or write In");
+        causes.push(Cause::invalid(place(), message));
     } else if of_labels {
-        let bad = values.iter().filter_map(|value| labels(&place, "key", Some(value)));
+        let bad = values.iter().filter_map(|value| labels(format_args!("{field}.values"), "key", Some(value)));
         causes.extend(bad);
     }
     causes

@@ -13,6 +13,7 @@ mod source;
 mod status;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::ResourceExt;
 use operator_guest::{
     Budgets, Cause, Desired, Failure, Manifest, Module, NamespaceRule, Request, Settings, Snapshot, Verdict,
     module_with_crd,
@@ -55,7 +56,8 @@ impl Module for PullSecretModule {
     fn reconcile(snapshot: &Snapshot<ImagePullSecret>) -> Result<Desired, Failure> {
         let settings: PullSecretSettings = snapshot.settings.get()?;
         let mut parent = snapshot.parent.clone();
-        admission::fill(&mut parent, &settings);
+        let name = parent.name_any();
+        admission::fill(&mut parent.spec, &name, &settings);
         let causes = admission::causes(&parent.spec, &settings);
         if !causes.is_empty() {
             return Err(Failure::InvalidObject(causes));
@@ -65,7 +67,8 @@ impl Module for PullSecretModule {
 
     fn default(parent: &mut ImagePullSecret, request: &Request<ImagePullSecret>) {
         // Settings were accepted before; without them the published defaults hold.
-        admission::fill(parent, &request.settings.decode().unwrap_or_default());
+        let name = parent.name_any();
+        admission::fill(&mut parent.spec, &name, &request.settings.decode().unwrap_or_default());
     }
 
     fn validate(request: &Request<ImagePullSecret>) -> Verdict {

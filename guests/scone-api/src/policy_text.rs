@@ -6,14 +6,36 @@ pub const LONGEST_NAME: usize = 512;
 /// The longest name that CAS takes before 5.9.
 pub const OLD_LONGEST_NAME: usize = 128;
 
-/// The name of the session.
-pub fn name(text: &str) -> Option<String> {
-    field(text, "name")
+/// What can be read of a policy; nothing of one that makes no sense.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The name of the session.
+    pub name: Option<String>,
+    /// The hash of the version that this one replaces; none for a new session.
+    pub predecessor: Option<String>,
 }
 
-/// The hash of the version that this one replaces; none for a new session.
-pub fn predecessor(text: &str) -> Option<String> {
-    field(text, "predecessor")
+impl Head {
+    /// Reads a policy, in one pass over its lines: it may be long.
+    pub fn of(text: &str) -> Self {
+        const NAME: &str = "name";
+        const PREDECESSOR: &str = "predecessor";
+        if text.trim_start().starts_with('{') {
+            let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+            let field = |key| fields.get(key)?.as_str().map(str::to_owned);
+            return Self { name: field(NAME), predecessor: field(PREDECESSOR) };
+        }
+        let (mut name, mut predecessor) = (None, None);
+        // What belongs to another field is indented.
+        for line in text.lines().filter(|line| !line.starts_with(' ')) {
+            name = name.or_else(|| value(line, NAME));
+            predecessor = predecessor.or_else(|| value(line, PREDECESSOR));
+            if name.is_some() && predecessor.is_some() {
+                break;
+            }
+        }
+        Self { name: name.and_then(scalar), predecessor: predecessor.and_then(scalar) }
+    }
 }
 
 /// The session in which a session of this name lies: what stands before its last slash.
@@ -27,16 +49,7 @@ pub fn is_name(name: &str) -> bool {
     name.len() <= LONGEST_NAME && name.split('/').all(|part| !part.is_empty() && part.bytes().all(is_unreserved))
 }
 
-/// A scalar at the top level; none when it is not there or is null.
-fn field(text: &str, key: &str) -> Option<String> {
-    if text.trim_start().starts_with('{') {
-        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
-        return fields.get(key)?.as_str().map(str::to_owned);
-    }
-    text.lines().find_map(|line| value(line, key)).and_then(scalar)
-}
-
-/// What stands behind the key, if the line has it at its start: what belongs to another field is indented.
+/// What stands behind the key, if the line has it at its start.
 fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let quoted = |quote: char| line.strip_prefix(quote)?.strip_prefix(key)?.strip_prefix(quote);
     let rest = line.strip_prefix(key).or_else(|| quoted('"')).or_else(|| quoted('\''))?;
@@ -59,6 +72,22 @@ fn scalar(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn name(text: &str) -> Option<String> {
+        Head::of(text).name
+    }
+
+    fn predecessor(text: &str) -> Option<String> {
+        Head::of(text).predecessor
+    }
+
+    #[test]
+    fn the_first_of_each_counts_in_whatever_order_they_stand() {
+        let head = |name: &str, hash: &str| Head { name: Some(name.to_owned()), predecessor: Some(hash.to_owned()) };
+        assert_eq!(Head::of("predecessor: 00\nname: a\nname: b\npredecessor: 11\n"), head("a", "00"));
+        assert_eq!(Head::of(r#"{"predecessor": "00", "x": 1, "name": "a"}"#), head("a", "00"));
+        assert_eq!(Head::of("{\"name\": \"a\""), Head::default(), "it ends too early");
+    }
 
     #[test]
     fn name_and_predecessor_are_found_however_they_are_quoted() {

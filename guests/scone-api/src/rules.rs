@@ -76,16 +76,16 @@ fn secrets(spec: &Common<'_>) -> Vec<Cause> {
 }
 
 fn label(key: &str, value: &str) -> Option<Cause> {
-    let field = format!("spec.nodeSelector[{key}]");
+    let field = || format!("spec.nodeSelector[{key}]");
     if !is_label_key(key) {
         return Some(Cause::invalid(
-            field,
+            field(),
             "is no label key; write [dns.name/]name with a name of at most 63 characters",
         ));
     }
     let fine = value.is_empty() || is_label_name(value);
     (!fine).then(|| {
-        Cause::invalid(field, format!("{value:?} is no label value; at most 63 letters, digits, '-', '_', '.'"))
+        Cause::invalid(field(), format!("{value:?} is no label value; at most 63 letters, digits, '-', '_', '.'"))
     })
 }
 
@@ -97,8 +97,10 @@ fn amounts(resources: &ResourceRequirements) -> Vec<Cause> {
     causes.extend(resources.requests.iter().flatten().filter_map(|(name, request)| {
         let limit = limit(name)?;
         let more = number(&request.0)? > number(&limit.0)?;
-        let message = format!("{} is more than the limit {}; lower it, or raise the limit", request.0, limit.0);
-        more.then(|| Cause::invalid(format!("spec.resources.requests[{name}]"), message))
+        more.then(|| {
+            let message = format!("{} is more than the limit {}; lower it, or raise the limit", request.0, limit.0);
+            Cause::invalid(format!("spec.resources.requests[{name}]"), message)
+        })
     }));
     causes
 }
@@ -106,8 +108,10 @@ fn amounts(resources: &ResourceRequirements) -> Vec<Cause> {
 fn unreadable(list: &str, amounts: Option<&BTreeMap<String, Quantity>>) -> Vec<Cause> {
     let cause = |(name, amount): (&String, &Quantity)| {
         let is_bad = number(&amount.0).is_none_or(|number| number < 0.0);
-        let message = format!("{:?} is no quantity; write a number such as 500m or 128Mi", amount.0);
-        is_bad.then(|| Cause::invalid(format!("spec.resources.{list}[{name}]"), message))
+        is_bad.then(|| {
+            let message = format!("{:?} is no quantity; write a number such as 500m or 128Mi", amount.0);
+            Cause::invalid(format!("spec.resources.{list}[{name}]"), message)
+        })
     };
     amounts.into_iter().flatten().filter_map(cause).collect()
 }

@@ -11,7 +11,7 @@ mod conditions;
 mod decide;
 mod reply;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{ResourceExt, core::object::HasStatus};
@@ -293,11 +293,7 @@ fn fingerprint(parts: &[&[u8]]) -> String {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(hash.finalize().first_chunk::<8>().copied().unwrap_or_default())
 }
 
 /// Why nothing can be sent: the causes of one refusal as one problem.

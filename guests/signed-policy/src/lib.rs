@@ -13,7 +13,7 @@ use operator_guest::{
     module_with_crd,
 };
 use scone_api::{
-    policy_text,
+    policy_text::{self, Head},
     signed_policy::{PolicyState, SignedPolicy, SignedPolicySpec},
     upload::{self, Sibling, Upload},
 };
@@ -48,9 +48,10 @@ impl Module for SignedPolicyModule {
     fn reconcile(snapshot: &Snapshot<SignedPolicy>) -> Result<Desired, Failure> {
         let policy = &snapshot.parent;
         let settings: PolicySettings = snapshot.settings.get()?;
-        let causes = admission::causes(policy);
+        let head = Head::of(&policy.spec.policy);
+        let causes = admission::causes(policy, &head);
         let verification = signature::verification(policy);
-        let session = policy_text::name(&policy.spec.policy);
+        let Head { name: session, predecessor } = head;
         let invalid = upload::invalid(&causes).or_else(|| verification.problem());
         let asks_others = invalid.is_none() && waits_for_others(policy, session.as_deref());
         let upload = Upload {
@@ -61,7 +62,7 @@ impl Module for SignedPolicyModule {
             sibling: session.as_deref().and_then(|session| sibling(snapshot, session)),
             session,
             text: Some(&policy.spec.policy),
-            predecessor: policy_text::predecessor(&policy.spec.policy),
+            predecessor,
             invalid,
         };
         let desired = upload::reconcile(snapshot, &upload)?.condition(verification.condition());

@@ -1,5 +1,6 @@
-//! Objects from a watch as the bytes that the server sent, but for field claims, which are often half of an object. Only those that this
-//! operator makes for what it does not own are ever read. Of the rest only the metadata that the watch needs is read, so an object that
+//! Objects from a watch as the bytes that the server sent, but for what no module decides by and is often most of an object: field claims,
+//! of which only those that this operator makes for what it does not own are ever read, and what `kubectl apply` keeps in an annotation,
+//! which is the object once more. Of the rest only the metadata that the watch needs is read, so an object that
 //! no module could understand still arrives, and hurts nobody but its own parent.
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -43,7 +44,15 @@ struct Metadata<'a> {
     #[serde(default, deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
     #[serde(borrow)]
+    annotations: Option<Annotations<'a>>,
+    #[serde(borrow)]
     managed_fields: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Annotations<'a> {
+    #[serde(borrow, rename = "kubectl.kubernetes.io/last-applied-configuration")]
+    last_applied: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -63,17 +72,26 @@ impl<'de> Deserialize<'de> for Raw {
         // The server itself needs these fields: without them this is no object of any kind.
         let head: Head<'_> = serde_json::from_str(raw.get()).map_err(D::Error::custom)?;
         let typed = head.api_version.is_some();
-        let Metadata { name, namespace, resource_version, labels, managed_fields } = head.metadata;
-        let cut = managed_fields.and_then(|claims| without_unread(raw.get(), claims));
+        let Metadata { name, namespace, resource_version, labels, annotations, managed_fields } = head.metadata;
+        let applied = annotations.and_then(|annotations| annotations.last_applied);
+        let read = managed_fields.and_then(read_claims);
+        let (managers, claims) =
+            read.map_or_else(Default::default, |read| (read.managers, managed_fields.zip(Some(read.text))));
+        let cut = without(raw.get(), [applied.map(|applied| (applied, "\"\"".to_owned())), claims]);
         let metadata =
             ObjectMeta { name: Some(name), namespace, resource_version, labels: Some(labels), ..ObjectMeta::default() };
-        let (text, managers) = cut.map_or_else(|| (raw.into(), Vec::new()), |(text, managers)| (text.into(), managers));
-        Ok(Self { metadata, typed, managers, text })
+        Ok(Self { metadata, typed, managers, text: cut.map_or_else(|| raw.into(), Into::into) })
     }
 }
 
-/// The object with only the claims that are read, and whose they are. Claims that make no sense stay as they are.
-fn without_unread(object: &str, claims: &RawValue) -> Option<(String, Vec<String>)> {
+/// Claims that are read, and whose they are.
+struct Claims {
+    text: String,
+    managers: Vec<String>,
+}
+
+/// Of an object's claims those that are read; none of claims that make no sense.
+fn read_claims(claims: &RawValue) -> Option<Claims> {
     let entries: Vec<&RawValue> = serde_json::from_str(claims.get()).ok()?;
     let (mut kept, mut managers) = (Vec::new(), Vec::new());
     for entry in entries {
@@ -83,11 +101,23 @@ fn without_unread(object: &str, claims: &RawValue) -> Option<(String, Vec<String
             managers.push(claim.manager.into_owned());
         }
     }
-    // Both are slices of one text.
-    let at = claims.get().as_ptr().addr().checked_sub(object.as_ptr().addr())?;
-    let (before, after) = (object.get(..at)?, object.get(at + claims.get().len()..)?);
     managers.dedup();
-    Some((format!("{before}[{}]{after}", kept.join(",")), managers))
+    Some(Claims { text: format!("[{}]", kept.join(",")), managers })
+}
+
+/// The text of an object with other text in place of some of its values, which are slices of it; none when there is nothing to do.
+fn without(object: &str, values: [Option<(&RawValue, String)>; 2]) -> Option<String> {
+    let mut values: Vec<_> = values.into_iter().flatten().collect();
+    values.sort_unstable_by_key(|(value, _)| value.get().as_ptr());
+    let (mut text, mut rest) = (String::with_capacity(object.len()), object);
+    for (value, with) in &values {
+        let at = value.get().as_ptr().addr().checked_sub(rest.as_ptr().addr())?;
+        text.push_str(rest.get(..at)?);
+        text.push_str(with);
+        rest = rest.get(at + value.get().len()..)?;
+    }
+    text.push_str(rest);
+    (!values.is_empty()).then_some(text)
 }
 
 impl std::fmt::Debug for Raw {
@@ -183,6 +213,21 @@ mod tests {
         let listed = seen(r#"{"metadata":{"name":"c"},"data":{"k":"v"}}"#);
         let watched = seen(r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"c"},"data":{"k":"v"}}"#);
         assert_eq!(listed, watched);
+    }
+
+    #[test]
+    fn what_kubectl_keeps_in_its_annotation_is_cut_wherever_it_stands() {
+        let applied = r#""annotations":{"a":"b", "kubectl.kubernetes.io/last-applied-configuration": "{\"a\":1}\n"}"#;
+        let left = r#""annotations":{"a":"b", "kubectl.kubernetes.io/last-applied-configuration": ""}"#;
+        let claims = r#""managedFields":[{"manager":"kubectl"}]"#;
+        let object = |first: &str, second: &str| {
+            format!(r#"{{"apiVersion":"v1","metadata":{{{first},"name":"c",{second}}},"data":{{"k":"v"}}}}"#)
+        };
+        let none = r#""managedFields":[]"#;
+        assert_eq!(seen(&object(applied, claims)).document.bytes(), object(left, none).as_bytes());
+        assert_eq!(seen(&object(claims, applied)).document.bytes(), object(none, left).as_bytes());
+        let null = r#""annotations":null"#;
+        assert_eq!(seen(&object(null, claims)).document.bytes(), object(null, none).as_bytes());
     }
 
     #[test]

@@ -28,6 +28,21 @@ pub(crate) struct State {
     pub(crate) log: Log,
 }
 
+/// What is left of a call: its store, which clears its memory when it is dropped, and the slot that it takes until then. A third of a small
+/// call is that, so whoever waits for the answer gets it before.
+#[must_use = "dropping it before the answer is handed over lets the caller wait for it"]
+pub(crate) struct Spent<'a> {
+    _store: Option<Store<State>>,
+    _slot: Option<Slot<'a>>,
+}
+
+/// What a call gives.
+pub(crate) struct Called<'a, T> {
+    pub(crate) answer: Result<T, Failure>,
+    pub(crate) usage: Usage,
+    pub(crate) spent: Spent<'a>,
+}
+
 /// A component that can be called.
 pub(crate) struct Prepared {
     pub(crate) core: Arc<Core>,
@@ -44,16 +59,16 @@ impl Prepared {
         function: &'static str,
         ask: impl FnOnce(&Exports, &mut Store<State>, &Instance) -> Reply<T>,
         judge: impl FnOnce(&T, &Budget) -> Result<(), FailureKind>,
-    ) -> (Result<T, Failure>, Usage) {
-        let (answer, usage) = match self.slot() {
-            Ok(_slot) => self.run(function, ask, judge),
-            Err(kind) => (Err(kind), Usage::default()),
+    ) -> Called<'_, T> {
+        let (slot, (store, answer, usage)) = match self.slot() {
+            Ok(slot) => (Some(slot), self.run(function, ask, judge)),
+            Err(kind) => (None, (None, Err(kind), Usage::default())),
         };
         let answer = answer.map_err(|kind| self.failure(function, kind));
         if let Some(observer) = &self.core.config.observer {
             observer(&self.generation, function, &usage, answer.as_ref().err());
         }
-        (answer, usage)
+        Called { answer, usage, spent: Spent { _store: store, _slot: slot } }
     }
 
     /// A failure of this module.
@@ -73,11 +88,11 @@ impl Prepared {
         function: &'static str,
         ask: impl FnOnce(&Exports, &mut Store<State>, &Instance) -> Reply<T>,
         judge: impl FnOnce(&T, &Budget) -> Result<(), FailureKind>,
-    ) -> (Result<T, FailureKind>, Usage) {
+    ) -> (Option<Store<State>>, Result<T, FailureKind>, Usage) {
         let started = Instant::now();
         let mut store = match self.store() {
             Ok(store) => store,
-            Err(error) => return (Err(FailureKind::Host(format!("{error:#}"))), Usage::default()),
+            Err(error) => return (None, Err(FailureKind::Host(format!("{error:#}"))), Usage::default()),
         };
         let reply = self.pre.instantiate(&mut store).and_then(|instance| ask(&self.exports, &mut store, &instance));
         let answer = match reply {
@@ -89,7 +104,7 @@ impl Prepared {
             Err(error) => Err(failure::kind(function, &error, store.data().limits.refused(), &self.budget)),
         };
         let usage = self.usage(&store, started);
-        (answer, usage)
+        (Some(store), answer, usage)
     }
 
     /// A fresh store with this module's budget.

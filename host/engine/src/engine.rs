@@ -233,7 +233,7 @@ fn describe(prepared: &Prepared) -> Result<Vec<u8>, LoadError> {
         |exports, store, instance| exports.describe(store, instance),
         |bytes, budget| answer::description(bytes, budget),
     );
-    described.0.map_err(|failure| LoadError::Describe {
+    described.answer.map_err(|failure| LoadError::Describe {
         module: prepared.generation.name.to_string(),
         failure: Box::new(failure),
     })

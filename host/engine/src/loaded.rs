@@ -8,7 +8,11 @@ use operator_core::{
 };
 use tokio::sync::oneshot;
 
-use crate::{Budget, Usage, answer, call::Prepared, pool::Turn};
+use crate::{
+    Budget, Usage, answer,
+    call::{Called, Prepared},
+    pool::Turn,
+};
 
 /// One loaded version of a module. Cheap to clone; frees itself with its last clone and last call.
 ///
@@ -25,18 +29,16 @@ struct Inner {
     admission: Prepared,
 }
 
-type Outcome<T> = (Result<T, Failure>, Usage);
-
 impl Inner {
-    fn reconcile(&self, snapshot: &Snapshot) -> Outcome<Desired> {
+    fn reconcile(&self, snapshot: &Snapshot) -> Called<'_, Desired> {
         self.prepared.call("reconcile", |it, store, instance| it.reconcile(store, instance, snapshot), answer::desired)
     }
 
-    fn admit(&self, request: &Request) -> Outcome<Verdict> {
+    fn admit(&self, request: &Request) -> Called<'_, Verdict> {
         self.admission.call("admit", |it, store, instance| it.admit(store, instance, request), answer::verdict)
     }
 
-    fn convert(&self, api_version: &str, objects: &[Document]) -> Outcome<Vec<Document>> {
+    fn convert(&self, api_version: &str, objects: &[Document]) -> Called<'_, Vec<Document>> {
         self.prepared.call(
             "convert",
             |it, store, instance| it.convert(store, instance, api_version, objects),
@@ -44,7 +46,7 @@ impl Inner {
         )
     }
 
-    fn validate_settings(&self, settings: &Document) -> Outcome<Result<(), Vec<Cause>>> {
+    fn validate_settings(&self, settings: &Document) -> Called<'_, Result<(), Vec<Cause>>> {
         self.prepared.call(
             "validate-settings",
             |it, store, instance| it.validate_settings(store, instance, settings),
@@ -69,38 +71,40 @@ impl Loaded {
 
     /// `reconcile` on this thread.
     pub fn reconcile_now(&self, snapshot: &Snapshot) -> Result<Desired, Failure> {
-        self.0.reconcile(snapshot).0
+        self.0.reconcile(snapshot).answer
     }
 
     /// `reconcile` on this thread, and what it used.
     pub fn reconcile_metered(&self, snapshot: &Snapshot) -> (Result<Desired, Failure>, Usage) {
-        self.0.reconcile(snapshot)
+        let called = self.0.reconcile(snapshot);
+        (called.answer, called.usage)
     }
 
     /// `admit` on this thread.
     pub fn admit_now(&self, request: &Request) -> Result<Verdict, Failure> {
-        self.0.admit(request).0
+        self.0.admit(request).answer
     }
 
     /// `admit` on this thread, and what it used.
     pub fn admit_metered(&self, request: &Request) -> (Result<Verdict, Failure>, Usage) {
-        self.0.admit(request)
+        let called = self.0.admit(request);
+        (called.answer, called.usage)
     }
 
     /// `convert` on this thread.
     pub fn convert_now(&self, api_version: &str, objects: &[Document]) -> Result<Vec<Document>, Failure> {
-        self.0.convert(api_version, objects).0
+        self.0.convert(api_version, objects).answer
     }
 
     /// `validate-settings` on this thread.
     pub fn validate_settings_now(&self, settings: &Document) -> Result<Result<(), Vec<Cause>>, Failure> {
-        self.0.validate_settings(settings).0
+        self.0.validate_settings(settings).answer
     }
 
     fn hand_over<T: Send + 'static>(
         &self,
         function: &'static str,
-        run: impl FnOnce(&Inner) -> Outcome<T> + Send + 'static,
+        run: impl FnOnce(&Inner) -> Called<'_, T> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, Failure>> {
         Box::pin(async move {
             let (sender, receiver) = oneshot::channel();
@@ -110,15 +114,20 @@ impl Loaded {
                     return;
                 }
                 let _entered = span.enter();
-                let answer = match turn {
-                    Turn::Run => run(&inner).0,
+                let (answer, spent) = match turn {
+                    Turn::Run => {
+                        let Called { answer, spent, .. } = run(&inner);
+                        (answer, Some(spent))
+                    }
                     Turn::TooLate(waited) => {
                         let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-                        Err(inner.prepared.failure(function, FailureKind::Busy { waited_ms }))
+                        (Err(inner.prepared.failure(function, FailureKind::Busy { waited_ms })), None)
                     }
                 };
                 // Whoever has stopped waiting does not miss the answer.
                 drop(sender.send(answer));
+                // What it takes to clear the memory, the caller does not wait for.
+                drop(spent);
             };
             self.0.prepared.core.pool.submit(Box::new(task));
             receiver.await.unwrap_or_else(|_| {

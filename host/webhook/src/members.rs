@@ -16,26 +16,37 @@ use serde_json::value::RawValue;
 pub(crate) struct Members<'a>(Vec<(&'a str, &'a RawValue)>);
 
 impl Members<'_> {
-    /// The object with an empty list of field claims, and with its status only if that is asked for. A member whose name is written with
-    /// escapes, as no API server does, stays as it is.
+    /// The object with an empty list of field claims, with nothing in the annotation of `kubectl apply`, and with its status only if that is
+    /// asked for. A member whose name is written with escapes, as no API server does, stays as it is.
     pub(crate) fn document(&self, status: bool) -> Document {
         let members = self.0.iter().filter(|(name, _)| status || *name != r#""status""#);
         let text = written(members.map(|&(name, value)| match name {
-            r#""metadata""# => (name, without_claims(value.get())),
+            r#""metadata""# => (
+                name,
+                with_less(value.get(), |name, value| match name {
+                    r#""managedFields""# => "[]".into(),
+                    r#""annotations""# => {
+                        with_less(value, |name, value| if name == LAST_APPLIED { "\"\"".into() } else { value.into() })
+                    }
+                    _ => value.into(),
+                }),
+            ),
             _ => (name, Cow::Borrowed(value.get())),
         }));
         Document::new(text)
     }
 }
 
-fn without_claims(metadata: &str) -> Cow<'_, str> {
-    const CLAIMS: &str = r#""managedFields""#;
-    match serde_json::from_str::<Members<'_>>(metadata) {
-        Ok(Members(members)) if members.iter().any(|(name, _)| *name == CLAIMS) => {
-            let members = members.iter().map(|&(name, value)| (name, if name == CLAIMS { "[]" } else { value.get() }));
-            written(members.map(|(name, value)| (name, Cow::Borrowed(value)))).into()
+/// In it `kubectl apply` keeps what it was given: the whole object once more, and values that the object itself may no longer have.
+const LAST_APPLIED: &str = r#""kubectl.kubernetes.io/last-applied-configuration""#;
+
+/// The text of an object with each value as `left` leaves it; what is no object stays.
+fn with_less<'a>(text: &'a str, left: impl Fn(&str, &'a str) -> Cow<'a, str>) -> Cow<'a, str> {
+    match serde_json::from_str::<Members<'a>>(text) {
+        Ok(Members(members)) => {
+            written(members.into_iter().map(|(name, value)| (name, left(name, value.get())))).into()
         }
-        _ => metadata.into(),
+        Err(_) => text.into(),
     }
 }
 
@@ -85,6 +96,8 @@ mod tests {
 
     use super::*;
 
+    const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
     fn cut(text: &str, status: bool) -> String {
         let members: Members<'_> = serde_json::from_str(text).unwrap();
         String::from_utf8(members.document(status).bytes().to_vec()).unwrap()
@@ -107,6 +120,22 @@ mod tests {
     }
 
     #[test]
+    fn what_kubectl_keeps_in_its_annotation_is_cut() {
+        let text = r#"{"metadata":{"annotations":{"a":"b","kubectl.kubernetes.io/last-applied-configuration":"{\"metadata\":{}}\n","z":""}}}"#;
+        assert_eq!(cut(text, true), text.replace(r#""{\"metadata\":{}}\n""#, "\"\""));
+    }
+
+    #[test]
+    fn annotations_that_are_none_stay() {
+        for text in [
+            r#"{"metadata":{"annotations":null}}"#,
+            r#"{"metadata":{"annotations":[{"kubectl.kubernetes.io/last-applied-configuration":"x"}]}}"#,
+        ] {
+            assert_eq!(cut(text, true), text);
+        }
+    }
+
+    #[test]
     fn claims_elsewhere_stay() {
         for text in [
             r#"{"managedFields":[1],"metadata":{"name":"x","labels":{"managedFields":"y"}},"spec":{"metadata":{"managedFields":[1]}}}"#,
@@ -126,7 +155,14 @@ mod tests {
             ".*".prop_map(Value::from),
         ];
         leaf.prop_recursive(3, 24, 4, |inner| {
-            let key = prop_oneof![Just("metadata"), Just("managedFields"), Just("status")].prop_map(str::to_owned);
+            let key = prop_oneof![
+                Just("metadata"),
+                Just("managedFields"),
+                Just("annotations"),
+                Just(APPLIED),
+                Just("status")
+            ];
+            let key = key.prop_map(str::to_owned);
             let members = prop::collection::hash_map(prop_oneof![key, ".{0,6}"], inner.clone(), 0..4);
             prop_oneof![
                 prop::collection::vec(inner, 0..4).prop_map(Value::from),
@@ -146,6 +182,9 @@ mod tests {
             let text = if pretty { serde_json::to_string_pretty(&wanted).unwrap() } else { wanted.to_string() };
             if let Some(claims) = wanted.pointer_mut("/metadata/managedFields") {
                 *claims = json!([]);
+            }
+            if let Some(applied) = wanted.pointer_mut("/metadata/annotations").and_then(|map| map.as_object_mut()?.get_mut(APPLIED)) {
+                *applied = json!("");
             }
             if !status {
                 wanted.as_object_mut().unwrap().remove("status");

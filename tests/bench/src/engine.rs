@@ -79,6 +79,36 @@ pub(crate) fn in_sandbox<M: Guest>(
     ))
 }
 
+/// The same until the answer is there: whoever asks waits for that, and the memory is cleared afterwards.
+pub(crate) fn reconciled<M: Guest>(
+    name: impl Into<Cow<'static, str>>,
+    module: &Loaded,
+    yaml: &str,
+) -> Result<Figure, Error> {
+    let (snapshot, wire) = (subject::snapshot::<M>(yaml)?, subject::native_snapshot::<M>(yaml)?);
+    Ok(paired(
+        name,
+        CALLS,
+        |calls| (0..calls).map(|_| black_box(module.reconcile_metered(&snapshot)).1.time).sum(),
+        |calls| consuming(calls, &wire, |wire| drop(black_box(native::reconcile::<M>(wire)))),
+    ))
+}
+
+/// One validation in the sandbox until the answer is there, and natively.
+pub(crate) fn judged<M: Guest>(
+    name: impl Into<Cow<'static, str>>,
+    module: &Loaded,
+    yaml: &str,
+) -> Result<Figure, Error> {
+    let (request, wire) = (subject::request::<M>(yaml)?, subject::native_request::<M>(yaml)?);
+    Ok(paired(
+        name,
+        CALLS,
+        |calls| (0..calls).map(|_| black_box(module.admit_metered(&request)).1.time).sum(),
+        |calls| consuming(calls, &wire, |wire| drop(black_box(native::admit::<M>(wire)))),
+    ))
+}
+
 /// One validation in the sandbox, and natively.
 pub(crate) fn admitted<M: Guest>(
     name: impl Into<Cow<'static, str>>,

@@ -5,7 +5,7 @@ use operator_guest::Module;
 
 use crate::{
     Error, cluster,
-    engine::{admitted, engine, in_sandbox, load},
+    engine::{admitted, engine, in_sandbox, judged, load, reconciled},
     measure::Figure,
     subject::{self, LAS_4K},
 };
@@ -44,10 +44,12 @@ pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
     cluster::run_kinds(report)
 }
 
-/// One module: a reconcile, and what the sandbox adds to a validation.
+/// One module: a reconcile, and what the sandbox adds to a validation; each as a whole, and until its answer is there.
 fn one<M: Module>(engine: &Engine, name: &str, yaml: &str, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
     let module = load(engine, &subject::package(name)?)?;
     report(in_sandbox::<M>(format!("{name}-reconcile"), &module, yaml)?);
+    report(reconciled::<M>(format!("{name}-reconcile-answer"), &module, yaml)?);
     report(admitted::<M>(format!("{name}-admit"), &module, yaml)?.beyond());
+    report(judged::<M>(format!("{name}-admit-answer"), &module, yaml)?.beyond());
     Ok(())
 }

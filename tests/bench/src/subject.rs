@@ -14,7 +14,8 @@ use crate::Error;
 /// A parent of LAS as large as they come, with ten children and the nodes and pods of three nodes.
 pub(crate) const LAS_4K: &str = include_str!("../../../guests/las/tests/bench-4k.yaml");
 
-/// The snapshot as a module built into this program takes it, without the field claims that the host cuts from objects.
+/// The snapshot as a module built into this program takes it, without what the host cuts from objects: field claims, and what
+/// `kubectl apply` keeps in an annotation.
 pub(crate) fn native_snapshot<M: Module>(yaml: &str) -> Result<wire::Snapshot, Error> {
     let mut snapshot = testing::snapshot::<M>(yaml)?;
     let documents = snapshot.children.iter_mut().map(|child| &mut child.document);
@@ -22,6 +23,11 @@ pub(crate) fn native_snapshot<M: Module>(yaml: &str) -> Result<wire::Snapshot, E
         let mut object: serde_json::Value = serde_json::from_slice(document)?;
         if let Some(claims) = object.pointer_mut("/metadata/managedFields") {
             *claims = serde_json::json!([]);
+        }
+        if let Some(applied) =
+            object.pointer_mut("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration")
+        {
+            *applied = serde_json::json!("");
         }
         *document = object.to_string().into_bytes();
     }

@@ -82,7 +82,7 @@ impl Cas {
     pub(crate) fn hold(&mut self, text: &str) -> String {
         self.count += 1;
         let hash = format!("{:064x}", self.count);
-        let name = scone_api::policy_text::name(text).unwrap_or_else(|| "encrypted".to_owned());
+        let name = scone_api::policy_text::Head::of(text).name.unwrap_or_else(|| "encrypted".to_owned());
         self.sessions.insert(name, (text.to_owned(), hash.clone()));
         hash
     }
