@@ -8,7 +8,11 @@ use super::{
     Place, Upload,
     belief::{Server, not_believed},
 };
-use crate::{policy::PolicyState, policy_text::Head, problem::Problem};
+use crate::{
+    policy::PolicyState,
+    policy_text::{self, Head},
+    problem::Problem,
+};
 
 /// Under which name the host tells the certificate that a server showed, beside each answer.
 const CERTIFICATE: &str = "operator/server-certificate-sha256";
@@ -161,7 +165,7 @@ fn held(response: &HttpResponse, name: &str, upload: &Upload<'_>) -> Seen {
     let text = std::str::from_utf8(&response.body).unwrap_or_default();
     let document: Document = serde_json::from_slice(&response.body).unwrap_or_default();
     let policy = document.session.as_deref().unwrap_or(text);
-    let same = upload.text == Some(policy);
+    let same = upload.text.is_some_and(|text| policy_text::is_same(text, policy));
     // The same text has the same name, and is long.
     if !same && Head::of(policy).name.as_deref() != Some(name) {
         return Seen::Failed(Failed::unreadable(upload.address, "gives an answer that is no session of that name"));
