@@ -105,7 +105,7 @@ fn volumes(spec: &CASSpec, old: Option<&CASSpec>, name: &str, say: &mut impl FnM
     );
     let mut volume = |claim: &str, pair: (Option<&Quantity>, Option<&Quantity>)| {
         let number = |size: Option<&Quantity>| size.and_then(|size| quantity::number(&size.0));
-        let grows = number(pair.0).zip(number(pair.1)).is_some_and(|(old, new)| new > old);
+        let grows = number(pair.0).is_some_and(|old| number(pair.1).is_some_and(|new| new > old));
         say(
             grows,
             format_args!(

@@ -26,8 +26,8 @@ impl Head {
             return Self { name: field(NAME), predecessor: field(PREDECESSOR) };
         }
         let (mut name, mut predecessor) = (None, None);
-        // What belongs to another field is indented.
-        let fields = line_starts(text).filter_map(|at| text.get(at..)).filter(|rest| !rest.starts_with(' '));
+        // What belongs to another field is indented, or an item of its list.
+        let fields = line_starts(text).filter_map(|at| text.get(at..)).filter(|rest| !rest.starts_with([' ', '-']));
         for line in fields.filter_map(|rest| rest.lines().next()) {
             name = name.or_else(|| value(line, NAME));
             predecessor = predecessor.or_else(|| value(line, PREDECESSOR));
