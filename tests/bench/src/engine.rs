@@ -12,7 +12,7 @@ use std::{
 
 use las::LasModule;
 use operator_core::{Module, Serving, Snapshot};
-use operator_engine::{Compiler, Engine, EngineConfig, Loaded};
+use operator_engine::{Compiler, Engine, EngineConfig, Loaded, Usage};
 use operator_guest::{Module as Guest, native};
 use operator_package::Package;
 
@@ -55,12 +55,32 @@ pub(crate) fn load(engine: &Engine, package: &Package) -> Result<Loaded, Error> 
 }
 
 fn reconcile(las: &Loaded) -> Result<Figure, Error> {
-    in_sandbox::<LasModule>("reconcile-4k", las, LAS_4K)
+    in_sandbox::<LasModule>("reconcile-4k", las, LAS_4K, Until::End)
 }
 
 /// What the sandbox adds to one validation.
 fn admit(las: &Loaded) -> Result<Figure, Error> {
-    Ok(admitted::<LasModule>("admit-4k", las, LAS_4K)?.beyond())
+    Ok(admitted::<LasModule>("admit-4k", las, LAS_4K, Until::End)?.beyond())
+}
+
+/// Up to where a call is timed.
+#[derive(Clone, Copy)]
+pub(crate) enum Until {
+    /// Its answer is there: the operator does not wait for more.
+    Answer,
+    /// Its memory is cleared as well.
+    End,
+}
+
+impl Until {
+    fn timed(self, calls: u32, mut call: impl FnMut() -> Usage) -> Duration {
+        let start = Instant::now();
+        let answered = (0..calls).map(|_| call().time).sum();
+        match self {
+            Self::Answer => answered,
+            Self::End => start.elapsed(),
+        }
+    }
 }
 
 /// One reconcile in the sandbox, from the host's records to the host's records; natively, from the module's to the module's.
@@ -68,44 +88,15 @@ pub(crate) fn in_sandbox<M: Guest>(
     name: impl Into<Cow<'static, str>>,
     module: &Loaded,
     yaml: &str,
+    until: Until,
 ) -> Result<Figure, Error> {
     let (snapshot, wire) = (subject::snapshot::<M>(yaml)?, subject::native_snapshot::<M>(yaml)?);
     module.reconcile_now(&snapshot)?;
     Ok(paired(
         name,
         CALLS,
-        |calls| timed(calls, || drop(black_box(module.reconcile_now(&snapshot)))),
+        |calls| until.timed(calls, || black_box(module.reconcile_metered(&snapshot)).1),
         |calls| consuming(calls, &wire, |wire| drop(black_box(native::reconcile::<M>(wire)))),
-    ))
-}
-
-/// The same until the answer is there: whoever asks waits for that, and the memory is cleared afterwards.
-pub(crate) fn reconciled<M: Guest>(
-    name: impl Into<Cow<'static, str>>,
-    module: &Loaded,
-    yaml: &str,
-) -> Result<Figure, Error> {
-    let (snapshot, wire) = (subject::snapshot::<M>(yaml)?, subject::native_snapshot::<M>(yaml)?);
-    Ok(paired(
-        name,
-        CALLS,
-        |calls| (0..calls).map(|_| black_box(module.reconcile_metered(&snapshot)).1.time).sum(),
-        |calls| consuming(calls, &wire, |wire| drop(black_box(native::reconcile::<M>(wire)))),
-    ))
-}
-
-/// One validation in the sandbox until the answer is there, and natively.
-pub(crate) fn judged<M: Guest>(
-    name: impl Into<Cow<'static, str>>,
-    module: &Loaded,
-    yaml: &str,
-) -> Result<Figure, Error> {
-    let (request, wire) = (subject::request::<M>(yaml)?, subject::native_request::<M>(yaml)?);
-    Ok(paired(
-        name,
-        CALLS,
-        |calls| (0..calls).map(|_| black_box(module.admit_metered(&request)).1.time).sum(),
-        |calls| consuming(calls, &wire, |wire| drop(black_box(native::admit::<M>(wire)))),
     ))
 }
 
@@ -114,13 +105,14 @@ pub(crate) fn admitted<M: Guest>(
     name: impl Into<Cow<'static, str>>,
     module: &Loaded,
     yaml: &str,
+    until: Until,
 ) -> Result<Figure, Error> {
     let (request, wire) = (subject::request::<M>(yaml)?, subject::native_request::<M>(yaml)?);
     module.admit_now(&request)?;
     Ok(paired(
         name,
         CALLS,
-        |calls| timed(calls, || drop(black_box(module.admit_now(&request)))),
+        |calls| until.timed(calls, || black_box(module.admit_metered(&request)).1),
         |calls| consuming(calls, &wire, |wire| drop(black_box(native::admit::<M>(wire)))),
     ))
 }

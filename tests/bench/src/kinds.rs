@@ -5,7 +5,7 @@ use operator_guest::Module;
 
 use crate::{
     Error, cluster,
-    engine::{admitted, engine, in_sandbox, judged, load, reconciled},
+    engine::{Until, admitted, engine, in_sandbox, load},
     measure::Figure,
     subject::{self, LAS_4K},
 };
@@ -47,9 +47,9 @@ pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
 /// One module: a reconcile, and what the sandbox adds to a validation; each as a whole, and until its answer is there.
 fn one<M: Module>(engine: &Engine, name: &str, yaml: &str, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
     let module = load(engine, &subject::package(name)?)?;
-    report(in_sandbox::<M>(format!("{name}-reconcile"), &module, yaml)?);
-    report(reconciled::<M>(format!("{name}-reconcile-answer"), &module, yaml)?);
-    report(admitted::<M>(format!("{name}-admit"), &module, yaml)?.beyond());
-    report(judged::<M>(format!("{name}-admit-answer"), &module, yaml)?.beyond());
+    for (suffix, until) in [("", Until::End), ("-answer", Until::Answer)] {
+        report(in_sandbox::<M>(format!("{name}-reconcile{suffix}"), &module, yaml, until)?);
+        report(admitted::<M>(format!("{name}-admit{suffix}"), &module, yaml, until)?.beyond());
+    }
     Ok(())
 }
