@@ -74,24 +74,17 @@ impl<'de> Deserialize<'de> for Raw {
         let typed = head.api_version.is_some();
         let Metadata { name, namespace, resource_version, labels, annotations, managed_fields } = head.metadata;
         let applied = annotations.and_then(|annotations| annotations.last_applied);
-        let read = managed_fields.and_then(read_claims);
-        let (managers, claims) =
-            read.map_or_else(Default::default, |read| (read.managers, managed_fields.zip(Some(read.text))));
+        let (claims, managers) = managed_fields.and_then(read_claims).unzip();
         let cut = without(raw.get(), [applied.map(|applied| (applied, "\"\"".to_owned())), claims]);
         let metadata =
             ObjectMeta { name: Some(name), namespace, resource_version, labels: Some(labels), ..ObjectMeta::default() };
+        let managers = managers.unwrap_or_default();
         Ok(Self { metadata, typed, managers, text: cut.map_or_else(|| raw.into(), Into::into) })
     }
 }
 
-/// Claims that are read, and whose they are.
-struct Claims {
-    text: String,
-    managers: Vec<String>,
-}
-
-/// Of an object's claims those that are read; none of claims that make no sense.
-fn read_claims(claims: &RawValue) -> Option<Claims> {
+/// An object's claims with the text of those that are read, and whose these are; none of claims that make no sense.
+fn read_claims(claims: &RawValue) -> Option<((&RawValue, String), Vec<String>)> {
     let entries: Vec<&RawValue> = serde_json::from_str(claims.get()).ok()?;
     let (mut kept, mut managers) = (Vec::new(), Vec::new());
     for entry in entries {
@@ -102,7 +95,7 @@ fn read_claims(claims: &RawValue) -> Option<Claims> {
         }
     }
     managers.dedup();
-    Some(Claims { text: format!("[{}]", kept.join(",")), managers })
+    Some(((claims, format!("[{}]", kept.join(","))), managers))
 }
 
 /// The text of an object with other text in place of some of its values, which are slices of it; none when there is nothing to do.

@@ -32,6 +32,7 @@ pub(crate) struct State {
 /// call is that, so whoever waits for the answer gets it before.
 #[must_use = "dropping it before the answer is handed over lets the caller wait for it"]
 pub(crate) struct Spent<'a> {
+    // Dropped in this order: the slot outlives the store.
     _store: Option<Store<State>>,
     _slot: Option<Slot<'a>>,
 }
