@@ -87,7 +87,9 @@ struct Code {
     /// written there: a validation in the memory of a reconcile would clear what that wrote, which takes longer than most validations.
     /// As another mapping of the file it costs what wasmtime keeps of a component, some 130 KiB.
     admission: Component,
-    cached: bool,
+    /// The same code once more, only to be asked for its manifest; none when it comes from the cache and was asked before. Describing itself is
+    /// by far the largest call of most modules, and every later call in the same memory would clear what it wrote.
+    fresh: Option<Component>,
 }
 
 impl Engine {
@@ -120,7 +122,7 @@ impl Engine {
         let name = blake3::hash(component);
         let code = self.code(&manifest.name, component, &name)?;
         let loaded = self.assemble(manifest, digest, budget, &code);
-        if loaded.is_err() && !code.cached {
+        if loaded.is_err() && code.fresh.is_some() {
             // Else the next load would take it from there and skip the checks of fresh code.
             self.0.cache.iter().for_each(|cache| cache.remove(&name));
         }
@@ -138,29 +140,33 @@ impl Engine {
         describe(&prepared)
     }
 
+    /// Bytes of memory that were written and are kept for the next call of the module that wrote them. Each call clears those of its module.
+    pub fn kept_bytes(&self) -> usize {
+        self.0.engine.pooling_allocator_metrics().map_or(0, |metrics| metrics.unused_memory_bytes_resident())
+    }
+
     fn assemble(&self, manifest: Manifest, digest: &str, budget: Budget, code: &Code) -> Result<Loaded, LoadError> {
         let (name, version) = (manifest.name.as_str().into(), manifest.version.as_str().into());
         let generation = Generation { name, version, digest: digest.into() };
         let prepared = self.prepare(generation.clone(), budget, &code.component)?;
         link::exports(&self.0.engine, &code.component, &prepared.exports, &manifest)?;
         try_instance(&prepared, &code.component)?;
-        let admission = self.prepare(generation, budget, &code.admission)?;
-        let loaded = Loaded::new(manifest, prepared, admission);
-        if !code.cached {
-            agrees(&loaded)?;
+        if let Some(fresh) = &code.fresh {
+            agrees(&self.prepare(generation.clone(), budget, fresh)?, &manifest)?;
         }
-        Ok(loaded)
+        let admission = self.prepare(generation, budget, &code.admission)?;
+        Ok(Loaded::new(manifest, prepared, admission))
     }
 
     fn prepare(&self, generation: Generation, budget: Budget, component: &Component) -> Result<Prepared, LoadError> {
         let pre = link::link(&self.0.engine, &generation.name, component)?;
-        let exports = Exports::of(&pre);
+        let exports = Exports::of(component);
         Ok(Prepared { core: Arc::clone(&self.0), generation, budget, pre, exports })
     }
 
     fn code(&self, module: &str, component: &[u8], name: &blake3::Hash) -> Result<Code, LoadError> {
         if let Some((component, admission)) = self.cached(name) {
-            return Ok(Code { component, admission, cached: true });
+            return Ok(Code { component, admission, fresh: None });
         }
         let code = self.compile(module, component)?;
         let kept = self.0.cache.as_ref().is_some_and(|cache| match cache.put(name, &code) {
@@ -176,7 +182,7 @@ impl Engine {
             Some(mapped) => mapped,
             None => self.copied(module, &code).map(|component| (component.clone(), component))?,
         };
-        Ok(Code { component, admission, cached: false })
+        Ok(Code { component, admission, fresh: Some(self.copied(module, &code)?) })
     }
 
     /// Two mappings of the same code.
@@ -240,9 +246,7 @@ fn describe(prepared: &Prepared) -> Result<Vec<u8>, LoadError> {
 }
 
 /// Compares what a module says of itself with its manifest.
-fn agrees(loaded: &Loaded) -> Result<(), LoadError> {
-    use operator_core::Module as _;
-    let (prepared, manifest) = (loaded.prepared(), loaded.manifest());
+fn agrees(prepared: &Prepared, manifest: &Manifest) -> Result<(), LoadError> {
     let described = describe(prepared)?;
     let differs = |place: String| LoadError::ManifestDiffers { module: manifest.name.clone(), place };
     let said: Manifest = serde_json::from_slice(&described)

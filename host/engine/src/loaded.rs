@@ -60,10 +60,6 @@ impl Loaded {
         Self(Arc::new(Inner { manifest, prepared, admission }))
     }
 
-    pub(crate) fn prepared(&self) -> &Prepared {
-        &self.0.prepared
-    }
-
     /// What one call may use: the manifest's budgets, completed by the engine's defaults.
     pub fn budget(&self) -> &Budget {
         &self.0.prepared.budget

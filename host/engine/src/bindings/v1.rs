@@ -1,16 +1,20 @@
 //! `scone:operator@1`: generated types, and what they are in `operator_core`.
 
+use operator_contract::CONTRACT_VERSION;
 use operator_core::{self as core, Cause, Document, Refusal};
 use wasmtime::{
     AsContextMut, Store, StoreContextMut,
-    component::{Instance, InstancePre, Linker, WasmList},
+    component::{Component, Instance, Linker, WasmList},
 };
 
 use self::generated::{
-    exports::scone::operator::{admission, conversion, lifecycle, reconciliation},
+    exports::scone::operator::{admission, reconciliation},
     scone::operator::{logger, queries, types},
 };
-use crate::logger::Level;
+use crate::{
+    code::{Export, Signature},
+    logger::Level,
+};
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic, reason = "generated")]
 mod generated {
@@ -54,32 +58,66 @@ pub(crate) fn add_logger<T: 'static>(
 /// Longest line that is copied out of a module, in bytes; the budget for all lines is smaller or about as large.
 const LINE_LIMIT: usize = 64 * 1024;
 
+/// The functions of the contract.
+struct Describe;
+struct ValidateSettings;
+struct Reconcile;
+struct Admit;
+struct Convert;
+
+impl Signature for Describe {
+    type Params<'a> = ();
+    type Return = (Vec<u8>,);
+}
+
+impl Signature for ValidateSettings {
+    type Params<'a> = (&'a [u8],);
+    type Return = (Result<(), Vec<types::Cause>>,);
+}
+
+impl Signature for Reconcile {
+    type Params<'a> = (reconciliation::Snapshot<'a>,);
+    type Return = (Result<reconciliation::Desired, types::Failure>,);
+}
+
+impl Signature for Admit {
+    type Params<'a> = (admission::Request<'a>,);
+    type Return = (Result<admission::Verdict, types::Failure>,);
+}
+
+impl Signature for Convert {
+    type Params<'a> = (&'a str, &'a [&'a [u8]]);
+    type Return = (Result<Vec<Vec<u8>>, types::Failure>,);
+}
+
 /// Where the component's functions are. Looked up once for each loaded module.
 pub(crate) struct Exports {
-    lifecycle: Option<lifecycle::GuestIndices>,
-    reconciliation: Option<reconciliation::GuestIndices>,
-    admission: Option<admission::GuestIndices>,
-    conversion: Option<conversion::GuestIndices>,
+    describe: Option<Export<Describe>>,
+    validate_settings: Option<Export<ValidateSettings>>,
+    reconcile: Option<Export<Reconcile>>,
+    admit: Option<Export<Admit>>,
+    convert: Option<Export<Convert>>,
 }
 
 impl Exports {
     /// Whatever the component exports of this contract.
-    pub(crate) fn of<T>(pre: &InstancePre<T>) -> Self {
+    pub(crate) fn of(component: &Component) -> Self {
         Self {
-            lifecycle: lifecycle::GuestIndices::new(pre).ok(),
-            reconciliation: reconciliation::GuestIndices::new(pre).ok(),
-            admission: admission::GuestIndices::new(pre).ok(),
-            conversion: conversion::GuestIndices::new(pre).ok(),
+            describe: export(component, LIFECYCLE, "describe"),
+            validate_settings: export(component, LIFECYCLE, "validate-settings"),
+            reconcile: export(component, RECONCILIATION, "reconcile"),
+            admit: export(component, ADMISSION, "admit"),
+            convert: export(component, CONVERSION, "convert"),
         }
     }
 
     /// Whether the component exports this interface.
     pub(crate) fn has(&self, interface: &str) -> bool {
         match interface {
-            LIFECYCLE => self.lifecycle.is_some(),
-            RECONCILIATION => self.reconciliation.is_some(),
-            ADMISSION => self.admission.is_some(),
-            CONVERSION => self.conversion.is_some(),
+            LIFECYCLE => self.describe.is_some() && self.validate_settings.is_some(),
+            RECONCILIATION => self.reconcile.is_some(),
+            ADMISSION => self.admit.is_some(),
+            CONVERSION => self.convert.is_some(),
             _ => false,
         }
     }
@@ -90,26 +128,27 @@ impl Exports {
         store: &mut Store<T>,
         instance: &Instance,
     ) -> Result<(), (&'static str, wasmtime::Error)> {
-        if let Some(indices) = &self.lifecycle {
-            indices.load(&mut *store, instance).map_err(|error| (LIFECYCLE, error))?;
+        fn one<S: Signature, T>(
+            export: Option<&Export<S>>,
+            interface: &'static str,
+            store: &mut Store<T>,
+            instance: &Instance,
+        ) -> Result<(), (&'static str, wasmtime::Error)> {
+            let Some(export) = export else { return Ok(()) };
+            export.of(store, instance).map(drop).map_err(|error| (interface, error))
         }
-        if let Some(indices) = &self.reconciliation {
-            indices.load(&mut *store, instance).map_err(|error| (RECONCILIATION, error))?;
-        }
-        if let Some(indices) = &self.admission {
-            indices.load(&mut *store, instance).map_err(|error| (ADMISSION, error))?;
-        }
-        if let Some(indices) = &self.conversion {
-            indices.load(&mut *store, instance).map_err(|error| (CONVERSION, error))?;
-        }
-        Ok(())
+        one(self.describe.as_ref(), LIFECYCLE, store, instance)?;
+        one(self.validate_settings.as_ref(), LIFECYCLE, store, instance)?;
+        one(self.reconcile.as_ref(), RECONCILIATION, store, instance)?;
+        one(self.admit.as_ref(), ADMISSION, store, instance)?;
+        one(self.convert.as_ref(), CONVERSION, store, instance)
     }
 
     /// Calls `describe`.
     pub(crate) fn describe(&self, mut store: impl AsContextMut, instance: &Instance) -> Reply<Vec<u8>> {
-        let Some(indices) = &self.lifecycle else { return Ok(None) };
-        let guest = indices.load(&mut store, instance)?;
-        Ok(Some(Ok(guest.call_describe(&mut store)?)))
+        let Some(export) = &self.describe else { return Ok(None) };
+        let (described,) = export.of(&mut store, instance)?.call(store, ())?;
+        Ok(Some(Ok(described)))
     }
 
     /// Calls `validate-settings`.
@@ -119,9 +158,8 @@ impl Exports {
         instance: &Instance,
         settings: &Document,
     ) -> Reply<Result<(), Vec<Cause>>> {
-        let Some(indices) = &self.lifecycle else { return Ok(None) };
-        let guest = indices.load(&mut store, instance)?;
-        let judged = guest.call_validate_settings(&mut store, settings.bytes())?;
+        let Some(export) = &self.validate_settings else { return Ok(None) };
+        let (judged,) = export.of(&mut store, instance)?.call(store, (settings.bytes(),))?;
         Ok(Some(Ok(judged.map_err(all))))
     }
 
@@ -132,8 +170,7 @@ impl Exports {
         instance: &Instance,
         snapshot: &core::Snapshot,
     ) -> Reply<core::Desired> {
-        let Some(indices) = &self.reconciliation else { return Ok(None) };
-        let guest = indices.load(&mut store, instance)?;
+        let Some(export) = &self.reconcile else { return Ok(None) };
         let children: Vec<_> = snapshot.children.iter().map(observed).collect();
         let lists: Vec<_> = snapshot.answers.iter().map(Lists::of).collect();
         let answers: Vec<_> = snapshot.answers.iter().zip(&lists).map(|(a, lists)| answer(a, lists)).collect();
@@ -148,7 +185,7 @@ impl Exports {
             now: snapshot.now,
             extensions: &[],
         };
-        let reply = guest.call_reconcile(&mut store, snapshot)?;
+        let (reply,) = export.of(&mut store, instance)?.call(store, (snapshot,))?;
         Ok(Some(reply.map(Into::into).map_err(Into::into)))
     }
 
@@ -159,8 +196,7 @@ impl Exports {
         instance: &Instance,
         request: &core::Request,
     ) -> Reply<core::Verdict> {
-        let Some(indices) = &self.admission else { return Ok(None) };
-        let guest = indices.load(&mut store, instance)?;
+        let Some(export) = &self.admit else { return Ok(None) };
         let groups: Vec<&str> = request.user.groups.iter().map(String::as_str).collect();
         let request = admission::Request {
             phase: phase(request.phase),
@@ -174,7 +210,7 @@ impl Exports {
             settings: request.settings.bytes(),
             extensions: &[],
         };
-        let reply = guest.call_admit(&mut store, request)?;
+        let (reply,) = export.of(&mut store, instance)?.call(store, (request,))?;
         Ok(Some(reply.map(Into::into).map_err(Into::into)))
     }
 
@@ -186,12 +222,17 @@ impl Exports {
         api_version: &str,
         objects: &[Document],
     ) -> Reply<Vec<Document>> {
-        let Some(indices) = &self.conversion else { return Ok(None) };
-        let guest = indices.load(&mut store, instance)?;
+        let Some(export) = &self.convert else { return Ok(None) };
         let objects: Vec<&[u8]> = objects.iter().map(Document::bytes).collect();
-        let reply = guest.call_convert(&mut store, api_version, &objects)?;
+        let (reply,) = export.of(&mut store, instance)?.call(store, (api_version, objects.as_slice()))?;
         Ok(Some(reply.map(|objects| objects.into_iter().map(Document::new).collect()).map_err(Into::into)))
     }
+}
+
+/// A function of an interface of this contract. A component may have it under any compatible version.
+fn export<S: Signature>(component: &Component, interface: &str, function: &str) -> Option<Export<S>> {
+    let interface = component.get_export_index(None, &*format!("{interface}@{CONTRACT_VERSION}"))?;
+    component.get_export_index(Some(&interface), function).map(Export::new)
 }
 
 // What modules get: borrowed from the host's values.
