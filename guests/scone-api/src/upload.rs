@@ -94,8 +94,8 @@ pub fn reconcile<P>(snapshot: &Snapshot<P>, upload: &Upload<'_>) -> Result<Desir
 where
     P: Parent + HasStatus<Status = PolicyStatus>,
 {
-    let status = snapshot.parent.status().cloned().unwrap_or_default();
-    let place = Place::of(&snapshot.parent, upload, status);
+    let unknown = PolicyStatus::default();
+    let place = Place::of(&snapshot.parent, upload, snapshot.parent.status().unwrap_or(&unknown));
     let found = belief::find(snapshot, &place)?;
     if let Some(problem) = upload.invalid.as_ref().or(found.problem()) {
         let verdict = Verdict::new(PolicyState::Invalid, problem.clone());
@@ -123,13 +123,13 @@ where
 }
 
 /// Once it is known which server to believe.
-fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place, upload: &Upload<'_>, server: &Server) -> Desired {
+fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place<'_>, upload: &Upload<'_>, server: &Server) -> Desired {
     let mine = mine(place, upload);
     let asked = question(upload, server, place.status.registered_upload.as_deref());
-    let sending = format!("upload-{}-{mine}", server.mark(&address::url(upload.address, upload.path)));
+    let sending = ["upload-", &server.mark(&address::url(upload.address, upload.path)), "-", &mine].concat();
     let evidence = Evidence {
         upload,
-        before: &place.status,
+        before: place.status,
         same: place.same,
         seen: seen(reply(snapshot, &asked.id, place, server), upload),
         sent: reply(snapshot, &sending, place, server),
@@ -139,7 +139,7 @@ fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place, upload: &Upload<'_>, se
     };
     let verdict = decide(&evidence);
     let told = conditions(&evidence, &verdict, place, server);
-    let wants_namespace = !verdict.is_held(&place.status) && needs_namespace(upload);
+    let wants_namespace = !verdict.is_held(place.status) && needs_namespace(upload);
     let desired = Desired::new()
         .children(server.pin.as_deref().map(|hex| kept(place, hex)))
         // By the status as it was. By what follows now, a session that has vanished would be asked for under one id and the other in turns:
@@ -155,7 +155,7 @@ fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place, upload: &Upload<'_>, se
 fn question(upload: &Upload<'_>, server: &Server, registered: Option<&str>) -> Query {
     let path = upload.session.as_ref().map_or_else(|| VERSION.to_owned(), |name| format!("{SESSIONS}{name}"));
     let url = address::url(upload.address, &path);
-    let id = format!("session-{}-{}", server.mark(&url), registered.unwrap_or("new"));
+    let id = ["session-", &server.mark(&url), "-", registered.unwrap_or("new")].concat();
     let interval = if registered.is_some() { SETTLED } else { UNSETTLED };
     HttpRequest::get(&url).trust(server.trust.clone()).ask(&id).every(interval)
 }
@@ -183,7 +183,7 @@ fn needs_namespace(upload: &Upload<'_>) -> bool {
 
 fn namespace<'a, P: Parent>(
     snapshot: &Snapshot<P>,
-    place: &Place,
+    place: &Place<'_>,
     upload: &'a Upload<'_>,
     server: &Server,
 ) -> Namespace<'a> {
@@ -193,7 +193,7 @@ fn namespace<'a, P: Parent>(
         return Namespace::Exists;
     }
     let Some(query) = namespace_question(upload, server) else { return Namespace::None };
-    match reply::exists(reply(snapshot, &query.id, place, server), &place.cas) {
+    match reply::exists(reply(snapshot, &query.id, place, server), place.cas) {
         None => Namespace::NotYet,
         Some(Err(failed)) => Namespace::Failed(failed),
         Some(Ok(true)) => Namespace::Exists,
@@ -207,13 +207,13 @@ fn namespace<'a, P: Parent>(
 /// What every policy says.
 fn say(
     desired: Desired,
-    place: &Place,
+    place: &Place<'_>,
     upload: &Upload<'_>,
     verdict: &Verdict,
     told: Option<Vec<operator_guest::Condition>>,
 ) -> Desired {
     let status = verdict.status(place, upload);
-    let (state, why) = (status.state, verdict.why(&place.status));
+    let (state, why) = (status.state, verdict.why(place.status));
     let event = (place.known.then_some(place.status.state) != Some(state)).then(|| {
         let lost = matches!(why.reason, "SessionVanished" | "SessionReverted");
         let tell = if state.is_fine() && !lost { Event::normal } else { Event::warning };
@@ -231,34 +231,42 @@ fn say(
 }
 
 /// The resource, and what was known of it.
-pub(crate) struct Place {
+pub(crate) struct Place<'a> {
     /// The URL of CAS.
-    pub(crate) cas: String,
-    /// The kind in lower case, as `kubectl` takes it.
-    pub(crate) resource: String,
-    pub(crate) name: String,
-    pub(crate) namespace: String,
-    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) cas: &'a str,
+    kind: &'static str,
+    pub(crate) name: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) annotations: &'a BTreeMap<String, String>,
     /// The status as it stands.
-    pub(crate) status: PolicyStatus,
+    pub(crate) status: &'a PolicyStatus,
     /// Whether there is one.
     pub(crate) known: bool,
     /// Whether it is about the spec as it stands.
     pub(crate) same: bool,
 }
 
-impl Place {
-    fn of<P: Parent + HasStatus<Status = PolicyStatus>>(parent: &P, upload: &Upload<'_>, status: PolicyStatus) -> Self {
+impl<'a> Place<'a> {
+    fn of<P: Parent + HasStatus<Status = PolicyStatus>>(
+        parent: &'a P,
+        upload: &Upload<'a>,
+        status: &'a PolicyStatus,
+    ) -> Self {
         Self {
-            cas: upload.address.to_owned(),
-            resource: upload.kind.to_lowercase(),
-            name: parent.name_any(),
-            namespace: parent.namespace().unwrap_or_default(),
-            annotations: parent.annotations().clone(),
+            cas: upload.address,
+            kind: upload.kind,
+            name: parent.meta().name.as_deref().unwrap_or_default(),
+            namespace: parent.meta().namespace.as_deref().unwrap_or_default(),
+            annotations: parent.annotations(),
             known: parent.status().is_some_and(|status| !status.conditions.is_empty()),
-            same: is_about(&status, parent),
+            same: is_about(status, parent),
             status,
         }
+    }
+
+    /// The kind in lower case, as `kubectl` takes it.
+    pub(crate) fn resource(&self) -> String {
+        self.kind.to_lowercase()
     }
 }
 
@@ -279,9 +287,9 @@ fn is_held(status: &PolicyStatus, same: bool) -> bool {
 }
 
 /// The fingerprint of what would be sent.
-fn mine(place: &Place, upload: &Upload<'_>) -> String {
+fn mine(place: &Place<'_>, upload: &Upload<'_>) -> String {
     match &place.status.registered_upload {
-        Some(mine) if is_held(&place.status, place.same) => mine.clone(),
+        Some(mine) if is_held(place.status, place.same) => mine.clone(),
         _ => fingerprint(&[upload.kind.as_bytes(), upload.address.as_bytes(), &(upload.body)()]),
     }
 }

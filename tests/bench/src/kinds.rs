@@ -10,37 +10,24 @@ use crate::{
     subject::{self, LAS_4K},
 };
 
+const SGXPLUGIN: &str = include_str!("../../../guests/sgxplugin/tests/settled.yaml");
+const CAS: &str = include_str!("../../../guests/cas/tests/bench-4k.yaml");
+const SIGNED_POLICY: &str = include_str!("../../../guests/signed-policy/tests/bench-4k.yaml");
+const ENCRYPTED_POLICY: &str = include_str!("../../../guests/encrypted-policy/tests/bench-4k.yaml");
+const PULL_SECRET: &str = include_str!("../../../guests/pull-secret/tests/bench-30.yaml");
+const VAULT: &str = include_str!("../../../guests/vault/tests/bench-4k.yaml");
+
 /// All of them, each reported as soon as it is known.
 pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     let engine = engine(Some(folder.path()))?;
-    one::<sgxplugin::SGXPluginModule>(
-        &engine,
-        "sgxplugin",
-        include_str!("../../../guests/sgxplugin/tests/settled.yaml"),
-        report,
-    )?;
+    one::<sgxplugin::SGXPluginModule>(&engine, "sgxplugin", SGXPLUGIN, report)?;
     one::<las::LasModule>(&engine, "las", LAS_4K, report)?;
-    one::<cas::CasModule>(&engine, "cas", include_str!("../../../guests/cas/tests/bench-4k.yaml"), report)?;
-    one::<signed_policy::SignedPolicyModule>(
-        &engine,
-        "signed-policy",
-        include_str!("../../../guests/signed-policy/tests/bench-4k.yaml"),
-        report,
-    )?;
-    one::<encrypted_policy::EncryptedPolicyModule>(
-        &engine,
-        "encrypted-policy",
-        include_str!("../../../guests/encrypted-policy/tests/bench-4k.yaml"),
-        report,
-    )?;
-    one::<pull_secret::PullSecretModule>(
-        &engine,
-        "pull-secret",
-        include_str!("../../../guests/pull-secret/tests/bench-30.yaml"),
-        report,
-    )?;
-    one::<vault::VaultModule>(&engine, "vault", include_str!("../../../guests/vault/tests/bench-4k.yaml"), report)?;
+    one::<cas::CasModule>(&engine, "cas", CAS, report)?;
+    one::<signed_policy::SignedPolicyModule>(&engine, "signed-policy", SIGNED_POLICY, report)?;
+    one::<encrypted_policy::EncryptedPolicyModule>(&engine, "encrypted-policy", ENCRYPTED_POLICY, report)?;
+    one::<pull_secret::PullSecretModule>(&engine, "pull-secret", PULL_SECRET, report)?;
+    one::<vault::VaultModule>(&engine, "vault", VAULT, report)?;
     cluster::run_kinds(report)
 }
 
@@ -52,4 +39,33 @@ fn one<M: Module>(engine: &Engine, name: &str, yaml: &str, report: &mut impl FnM
         report(admitted::<M>(format!("{name}-admit{suffix}"), &module, yaml, until)?.beyond());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use operator_guest::native;
+
+    use super::*;
+
+    /// A module that does not find what it asked for takes another way, and another time.
+    fn answers_all<M: Module>(yaml: &str) {
+        let snapshot = subject::native_snapshot::<M>(yaml).unwrap();
+        let answered: BTreeSet<_> = snapshot.answers.iter().map(|answer| answer.id.clone()).collect();
+        let asked: BTreeSet<_> =
+            native::reconcile::<M>(snapshot).unwrap().queries.into_iter().map(|query| query.id).collect();
+        assert_eq!(asked, answered);
+    }
+
+    #[test]
+    fn each_snapshot_answers_what_its_module_asks() {
+        answers_all::<sgxplugin::SGXPluginModule>(SGXPLUGIN);
+        answers_all::<las::LasModule>(LAS_4K);
+        answers_all::<cas::CasModule>(CAS);
+        answers_all::<signed_policy::SignedPolicyModule>(SIGNED_POLICY);
+        answers_all::<encrypted_policy::EncryptedPolicyModule>(ENCRYPTED_POLICY);
+        answers_all::<pull_secret::PullSecretModule>(PULL_SECRET);
+        answers_all::<vault::VaultModule>(VAULT);
+    }
 }

@@ -1,13 +1,14 @@
 //! Which server to believe. The published kinds do not say; an annotation does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, hash::Hasher};
 
+use fnv::FnvHasher;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ObjectMeta;
 use operator_guest::{Cause, Child, Failure, HttpRequest, Parent, Query, SecretKey, Snapshot, Strategy, Trust};
 use serde::Deserialize;
 
-use super::{Place, VERSION, address, fingerprint, reply, reply::Failed};
+use super::{Place, VERSION, address, reply, reply::Failed};
 use crate::{observe::or_default, policy::PolicyState, problem::Problem, syntax::is_dns_name};
 
 /// The annotation.
@@ -77,14 +78,23 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Tells questions apart: where they go, and who may answer them.
+    /// Tells questions of one resource apart: where they go, and who may answer them.
+    ///
+    /// No cryptographic hash, which took a twentieth of a look at a policy: two that are alike are written by the same hand, and the
+    /// operator takes another question under the same id for a new one.
     pub(super) fn mark(&self, url: &str) -> String {
         let trust = match &self.trust {
-            Trust::System => "system".to_owned(),
-            Trust::Ca(SecretKey { name, key }) => format!("{name}/{key}"),
-            Trust::Pinned(hex) => hex.clone(),
+            Trust::System => ["system", "", ""],
+            Trust::Ca(SecretKey { name, key }) => ["secret", name, key],
+            Trust::Pinned(hex) => ["sha256", hex, ""],
         };
-        fingerprint(&[url.as_bytes(), trust.as_bytes()])
+        let mut hash = FnvHasher::default();
+        for part in std::iter::once(url).chain(trust) {
+            // No text has such a byte, so it tells where one ends.
+            hash.write(part.as_bytes());
+            hash.write_u8(0xff);
+        }
+        hex::encode(hash.finish().to_be_bytes())
     }
 }
 
@@ -123,9 +133,9 @@ impl Found {
 }
 
 /// Whom to believe.
-pub(super) fn find<P: Parent>(snapshot: &Snapshot<P>, place: &Place) -> Result<Found, Failure> {
+pub(super) fn find<P: Parent>(snapshot: &Snapshot<P>, place: &Place<'_>) -> Result<Found, Failure> {
     let server = |trust, how| Found::Server(Server { trust, how, pin: None });
-    Ok(match belief(&place.annotations) {
+    Ok(match belief(place.annotations) {
         Err(cause) => {
             let problem = Problem::new("AnnotationInvalid", format!("{} {}", cause.field, cause.message));
             Found::Unusable { problem, pin: there(snapshot, place)? }
@@ -149,24 +159,24 @@ struct ObservedPin {
 }
 
 /// What the `ConfigMap` holds, if there is one.
-fn there<P: Parent>(snapshot: &Snapshot<P>, place: &Place) -> Result<Option<String>, Failure> {
-    let name = pin_name(&place.resource, &place.name);
-    let there = snapshot.child_in_as::<ConfigMap, ObservedPin>(&place.namespace, &name)?;
+fn there<P: Parent>(snapshot: &Snapshot<P>, place: &Place<'_>) -> Result<Option<String>, Failure> {
+    let name = pin_name(&place.resource(), place.name);
+    let there = snapshot.child_in_as::<ConfigMap, ObservedPin>(place.namespace, &name)?;
     Ok(there.map(|there| there.data.get(PIN).cloned().unwrap_or_default()))
 }
 
-fn first_use<P: Parent>(snapshot: &Snapshot<P>, place: &Place) -> Result<Found, Failure> {
+fn first_use<P: Parent>(snapshot: &Snapshot<P>, place: &Place<'_>) -> Result<Found, Failure> {
     if let Some(hex) = there(snapshot, place)? {
         if is_pin(&hex) {
             return Ok(Found::Server(Server { trust: Trust::Pinned(hex.clone()), how: "FirstUse", pin: Some(hex) }));
         }
-        let name = pin_name(&place.resource, &place.name);
+        let name = pin_name(&place.resource(), place.name);
         let message = format!(
             "ConfigMap {name} holds no SHA-256 under {PIN}; delete it, and the certificate that CAS shows then is kept"
         );
         return Ok(Found::Unusable { problem: Problem::new("AnnotationInvalid", message), pin: Some(hex) });
     }
-    let url = address::url(&place.cas, VERSION);
+    let url = address::url(place.cas, VERSION);
     let server = Server { trust: Trust::System, how: "PublicRoot", pin: None };
     let query = HttpRequest::get(&url).ask(&format!("first-use-{}", server.mark(&url))).every(super::UNSETTLED);
     let met = reply::certificate(snapshot, &query.id);
@@ -175,27 +185,27 @@ fn first_use<P: Parent>(snapshot: &Snapshot<P>, place: &Place) -> Result<Found, 
 }
 
 /// What keeps the certificate that was met first. It belongs to whoever may delete it: it is made once and not touched again.
-pub(super) fn kept(place: &Place, hex: &str) -> Child {
+pub(super) fn kept(place: &Place<'_>, hex: &str) -> Child {
     let pin = ConfigMap {
         metadata: ObjectMeta {
-            name: Some(pin_name(&place.resource, &place.name)),
-            namespace: Some(place.namespace.clone()),
+            name: Some(pin_name(&place.resource(), place.name)),
+            namespace: Some(place.namespace.to_owned()),
             ..ObjectMeta::default()
         },
-        data: Some([(PIN.to_owned(), hex.to_owned()), ("casAddress".to_owned(), place.cas.clone())].into()),
+        data: Some([(PIN.to_owned(), hex.to_owned()), ("casAddress".to_owned(), place.cas.to_owned())].into()),
         ..ConfigMap::default()
     };
     Child::of(&pin).strategy(Strategy::CreateOnce)
 }
 
 /// The server showed this certificate, and it is not the one to believe.
-pub(super) fn not_believed(seen: &str, why: &str, place: &Place, server: &Server) -> Failed {
-    let Place { cas, resource, name, namespace, .. } = place;
+pub(super) fn not_believed(seen: &str, why: &str, place: &Place<'_>, server: &Server) -> Failed {
+    let (Place { cas, name, namespace, .. }, resource) = (place, place.resource());
     let annotate = format!("kubectl -n {namespace} annotate --overwrite {resource} {name} {TRUST}");
     let problem = match &server.trust {
         Trust::Pinned(wanted) => {
             let fix = if server.how == "FirstUse" {
-                format!("kubectl -n {namespace} delete configmap {}", pin_name(resource, name))
+                format!("kubectl -n {namespace} delete configmap {}", pin_name(&resource, name))
             } else {
                 format!("{annotate}=sha256:{seen}")
             };

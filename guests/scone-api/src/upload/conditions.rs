@@ -17,11 +17,16 @@ const TRUSTED: &str = "CASTrusted";
 const NAMESPACE: &str = "NamespaceReady";
 
 /// The conditions that follow from what CAS says.
-pub(super) fn conditions(evidence: &Evidence<'_>, verdict: &Verdict, place: &Place, server: &Server) -> Vec<Condition> {
+pub(super) fn conditions(
+    evidence: &Evidence<'_>,
+    verdict: &Verdict,
+    place: &Place<'_>,
+    server: &Server,
+) -> Vec<Condition> {
     if verdict.repeats() {
         return [READY, REACHABLE, TRUSTED, NAMESPACE].into_iter().map(|type_| said(place, type_, true)).collect();
     }
-    let why = verdict.why(&place.status);
+    let why = verdict.why(place.status);
     let heard = evidence.hears();
     vec![
         ready(verdict.state, &why),
@@ -32,7 +37,7 @@ pub(super) fn conditions(evidence: &Evidence<'_>, verdict: &Verdict, place: &Pla
 }
 
 /// The same while nobody was asked for the session.
-pub(super) fn unasked(verdict: &Verdict, place: &Place, why: &Problem) -> Vec<Condition> {
+pub(super) fn unasked(verdict: &Verdict, place: &Place<'_>, why: &Problem) -> Vec<Condition> {
     let unknown = |type_| Condition::unknown(type_, "NotAsked", "CAS has not been asked");
     let reachable = match verdict.state {
         PolicyState::Unreachable => reachable(verdict.state, why, place, false),
@@ -63,7 +68,7 @@ fn ready(state: PolicyState, why: &Problem) -> Condition {
     Condition::new(READY, status, why.reason, why.message.clone())
 }
 
-fn reachable(state: PolicyState, why: &Problem, place: &Place, heard: bool) -> Condition {
+fn reachable(state: PolicyState, why: &Problem, place: &Place<'_>, heard: bool) -> Condition {
     match state {
         PolicyState::Unreachable => Condition::false_(REACHABLE, why.reason, why.message.clone()),
         PolicyState::Untrusted => {
@@ -74,8 +79,8 @@ fn reachable(state: PolicyState, why: &Problem, place: &Place, heard: bool) -> C
     }
 }
 
-fn trusted(state: PolicyState, why: &Problem, place: &Place, server: &Server, heard: bool) -> Condition {
-    let cas = &place.cas;
+fn trusted(state: PolicyState, why: &Problem, place: &Place<'_>, server: &Server, heard: bool) -> Condition {
+    let cas = place.cas;
     match state {
         PolicyState::Untrusted => Condition::false_(TRUSTED, why.reason, why.message.clone()),
         _ if heard => {
@@ -91,7 +96,7 @@ fn trusted(state: PolicyState, why: &Problem, place: &Place, server: &Server, he
     }
 }
 
-fn namespace(evidence: &Evidence<'_>, state: PolicyState, place: &Place) -> Condition {
+fn namespace(evidence: &Evidence<'_>, state: PolicyState, place: &Place<'_>) -> Condition {
     match &evidence.namespace {
         Namespace::None => Condition::true_(NAMESPACE, "NoNamespace", "the session lies in no other"),
         _ if state == PolicyState::Registered => {
@@ -111,7 +116,7 @@ fn namespace(evidence: &Evidence<'_>, state: PolicyState, place: &Place) -> Cond
 }
 
 /// As it was said before, since nothing new is known; unknown before anything was. What was said of another spec is void.
-fn said(place: &Place, type_: &str, holds: bool) -> Condition {
+fn said(place: &Place<'_>, type_: &str, holds: bool) -> Condition {
     let said = |condition: &&v1::Condition| condition.type_ == type_ && holds;
     let Some(said) = place.status.conditions.iter().find(said) else {
         return Condition::unknown(type_, "NotAsked", "CAS has not been asked");

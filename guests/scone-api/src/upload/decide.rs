@@ -118,8 +118,8 @@ impl Verdict {
     }
 
     /// The status that follows.
-    pub(super) fn status(&self, place: &Place, upload: &Upload<'_>) -> PolicyStatus {
-        let before = &place.status;
+    pub(super) fn status(&self, place: &Place<'_>, upload: &Upload<'_>) -> PolicyStatus {
+        let before = place.status;
         // The operator adds the conditions: a copy of those before would only be thrown away.
         let mut status = PolicyStatus {
             state: self.state,

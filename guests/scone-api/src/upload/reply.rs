@@ -51,7 +51,12 @@ pub(super) enum Reply<'a> {
 }
 
 /// What came of the request with this id.
-pub(super) fn reply<'a, P: Parent>(snapshot: &'a Snapshot<P>, id: &str, place: &Place, server: &Server) -> Reply<'a> {
+pub(super) fn reply<'a, P: Parent>(
+    snapshot: &'a Snapshot<P>,
+    id: &str,
+    place: &Place<'_>,
+    server: &Server,
+) -> Reply<'a> {
     match snapshot.http(id) {
         None => Reply::NotYet,
         Some(Ok(response)) => Reply::Http(response),
@@ -67,16 +72,21 @@ pub(super) fn certificate<P: Parent>(snapshot: &Snapshot<P>, id: &str) -> Option
 }
 
 /// Why the first look at a server showed no certificate; none while it has not been looked at.
-pub(super) fn not_met<P: Parent>(snapshot: &Snapshot<P>, id: &str, place: &Place, server: &Server) -> Option<Failed> {
+pub(super) fn not_met<P: Parent>(
+    snapshot: &Snapshot<P>,
+    id: &str,
+    place: &Place<'_>,
+    server: &Server,
+) -> Option<Failed> {
     match reply(snapshot, id, place, server) {
         Reply::NotYet => None,
         Reply::Failed(failed) => Some(failed),
-        Reply::Http(_) => Some(Failed::unreadable(&place.cas, "answers without a certificate that could be kept")),
+        Reply::Http(_) => Some(Failed::unreadable(place.cas, "answers without a certificate that could be kept")),
     }
 }
 
-fn explain(failure: &QueryFailure, seen: Option<&str>, place: &Place, server: &Server) -> Failed {
-    let cas = &place.cas;
+fn explain(failure: &QueryFailure, seen: Option<&str>, place: &Place<'_>, server: &Server) -> Failed {
+    let cas = place.cas;
     match (failure, &server.trust) {
         (QueryFailure::Denied(grant), _) => {
             let message = format!("the operator may not ask {cas}: {grant}");

@@ -109,7 +109,11 @@ impl Guest {
         };
         let version =
             self.contract.iter().find(|(old, _)| *old == "operator@1.0.0").map_or("1.0.0", |(_, new)| &new[9..]);
-        function(&format!("lifecycle@{version}#describe"), "(result i32)", &format!("{} (i32.const 240)", self.describing));
+        function(
+            &format!("lifecycle@{version}#describe"),
+            "(result i32)",
+            &format!("{} (i32.const 240)", self.describing),
+        );
         function(&format!("lifecycle@{version}#validate-settings"), "(param i32 i32) (result i32)", EMPTY);
         if self.world != "admitter" {
             let types = "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)";
