@@ -21,6 +21,15 @@ const VAULT: &str = include_str!("../../../guests/vault/tests/bench-4k.yaml");
 pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     let engine = engine(Some(folder.path()))?;
+    // What a call costs whose module does nothing, with the smallest snapshot and against that one's native twin: of the ratio of a
+    // module, this much is used up before it has done anything.
+    let nothing = load(&engine, &subject::package("reconciler_only")?)?;
+    report(in_sandbox::<encrypted_policy::EncryptedPolicyModule>(
+        "nothing-reconcile",
+        &nothing,
+        ENCRYPTED_POLICY,
+        Until::End,
+    )?);
     one::<sgxplugin::SGXPluginModule>(&engine, "sgxplugin", SGXPLUGIN, report)?;
     one::<las::LasModule>(&engine, "las", LAS_4K, report)?;
     one::<cas::CasModule>(&engine, "cas", CAS, report)?;
