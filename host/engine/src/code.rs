@@ -65,12 +65,12 @@ impl<S: Signature> Export<S> {
         instance: &Instance,
     ) -> wasmtime::Result<TypedFunc<S::Params<'a>, S::Return>> {
         if !self.compared.load(Ordering::Relaxed) {
-            let function = instance.get_typed_func(&mut store, &self.index)?;
+            let function = instance.get_typed_func(&mut store, self.index)?;
             self.compared.store(true, Ordering::Relaxed);
             return Ok(function);
         }
         // The index holds the identity of its component, and wasmtime compares that.
-        let Some(function) = instance.get_func(&mut store, &self.index) else {
+        let Some(function) = instance.get_func(&mut store, self.index) else {
             bail!("the function is of another component");
         };
         #[expect(unsafe_code, reason = "the types were compared when this function was first taken")]
