@@ -126,7 +126,7 @@ where
 fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place<'_>, upload: &Upload<'_>, server: &Server) -> Desired {
     let mine = mine(place, upload);
     let asked = question(upload, server, place.status.registered_upload.as_deref());
-    let sending = ["upload-", &server.mark(&address::url(upload.address, upload.path)), "-", &mine].concat();
+    let sending = format!("upload-{}-{mine}", server.mark(&address::url(upload.address, upload.path)));
     let evidence = Evidence {
         upload,
         before: place.status,
@@ -155,7 +155,7 @@ fn ask<P: Parent>(snapshot: &Snapshot<P>, place: &Place<'_>, upload: &Upload<'_>
 fn question(upload: &Upload<'_>, server: &Server, registered: Option<&str>) -> Query {
     let path = upload.session.as_ref().map_or_else(|| VERSION.to_owned(), |name| format!("{SESSIONS}{name}"));
     let url = address::url(upload.address, &path);
-    let id = ["session-", &server.mark(&url), "-", registered.unwrap_or("new")].concat();
+    let id = format!("session-{}-{}", server.mark(&url), registered.unwrap_or("new"));
     let interval = if registered.is_some() { SETTLED } else { UNSETTLED };
     HttpRequest::get(&url).trust(server.trust.clone()).ask(&id).every(interval)
 }

@@ -27,7 +27,7 @@ pub(super) fn has_port(address: &str) -> bool {
 
 /// The URL of a path there.
 pub(super) fn url(address: &str, path: &str) -> String {
-    [address.strip_suffix('/').unwrap_or(address), path].concat()
+    format!("{}{path}", address.strip_suffix('/').unwrap_or(address))
 }
 
 fn split(authority: &str) -> (&str, Option<&str>) {
