@@ -40,9 +40,12 @@ pub(crate) struct Memory {
 pub(crate) struct Memories(Mutex<HashMap<ObjectRef, Memory>>);
 
 impl Memories {
-    /// What is remembered of this parent; nothing, when it is new.
-    pub(crate) fn recall(&self, parent: &ObjectRef) -> Memory {
-        self.all().get(parent).cloned().unwrap_or_default()
+    /// What is wanted of what is remembered of this parent, which is nothing when it is new.
+    pub(crate) fn recall<T>(&self, parent: &ObjectRef, wanted: impl FnOnce(&Memory) -> T) -> T {
+        match self.all().get(parent) {
+            Some(memory) => wanted(memory),
+            None => wanted(&Memory::default()),
+        }
     }
 
     /// Changes what is remembered of this parent.

@@ -103,9 +103,12 @@ fn head(document: &Document) -> Result<(Identity, Option<String>), DocumentError
 
 /// The objects on which this parent holds fields, told by the field manager.
 fn held(cache: &dyn Cache, manifest: &Manifest, parent: &ObjectRef) -> Vec<Observed> {
-    let manager = plan::partial_manager(&manifest.name, parent);
     let mut kinds: Vec<_> = manifest.grants.partials.iter().map(|rule| (&rule.api_version, &rule.kind)).collect();
     kinds.dedup();
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    let manager = plan::partial_manager(&manifest.name, parent);
     kinds.into_iter().flat_map(|(api_version, kind)| cache.held_by(api_version, kind, &manager)).collect()
 }
 
@@ -121,10 +124,10 @@ impl Observation {
     }
 
     /// The snapshot that the module sees.
-    pub(crate) fn snapshot(&self, ctx: &Context, answers: Vec<Answer>) -> Snapshot {
+    pub(crate) fn snapshot(&self, ctx: &Context, answers: Arc<[Answer]>) -> Snapshot {
         Snapshot {
             parent: self.document.clone(),
-            children: self.members.to_vec(),
+            children: Arc::clone(&self.members),
             answers,
             settings: ctx.settings.clone(),
             finalizing: self.finalizing,
@@ -141,7 +144,7 @@ pub(crate) fn answers(
     parent: &ObjectRef,
     queries: &[Query],
     actions: &[Action],
-) -> Vec<Answer> {
+) -> Arc<[Answer]> {
     let found = |query: &Query| match grants::question(&ctx.grants, &query.question, observation.place()) {
         Err(ungranted) => Found::new(Err(QueryFailure::Denied(ungranted.to_string())), None),
         Ok(()) => match &query.question {
@@ -156,7 +159,7 @@ pub(crate) fn answers(
     let answers = queries.iter().map(|query| found(query).answer(&query.id));
     let mut answers: Vec<Answer> = answers.chain(actions.iter().map(done)).collect();
     answers.sort_by(|a, b| a.id.cmp(&b.id));
-    answers
+    answers.into()
 }
 
 /// Why a question about a pod is denied whose container is granted: the pod is another one. A pod that is not known is asked about

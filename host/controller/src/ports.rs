@@ -1,5 +1,7 @@
 //! What a reconcile needs from around it.
 
+use std::sync::Arc;
+
 use operator_core::{
     Action, Answer, Document, Finding, ObjectRef, Observed, Query, QueryFailure,
     contract::extension::SERVER_CERTIFICATE, project,
@@ -43,7 +45,7 @@ pub trait Cache: Send + Sync {
     fn resource(&self, api_version: &str, kind: &str) -> Option<(String, bool)>;
 
     /// Group-versions that the server serves, ordered.
-    fn api_versions(&self) -> Vec<String>;
+    fn api_versions(&self) -> Arc<[String]>;
 }
 
 /// Who asks for something outside.

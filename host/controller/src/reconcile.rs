@@ -1,10 +1,10 @@
 //! The pipeline: observe → compute → plan → apply → report. Nothing else knows the order.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use operator_core::{
-    Answer, Desired, Document, Event, EventType, Failure, FailureKind, Generation, Module, ObjectRef, Plan, Rejection,
-    Sample, Serving,
+    Action, Answer, Desired, Document, Event, EventType, Failure, FailureKind, Generation, Module, ObjectRef, Plan,
+    Query, Rejection, Sample, Serving,
     contract::Grants,
     plan::{self, plan as decide},
     status::Progress,
@@ -147,7 +147,7 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
         let progress = Progress::Stalled { reason: "KindRefused", message };
         return refuse(ctx, module, &observation, None, progress).await;
     }
-    let Memory { queries, actions, settled, .. } = ctx.memories.recall(parent);
+    let Memory { queries, actions, settled, known, .. } = ctx.memories.recall(parent, Memory::clone);
     let answers = observe::answers(ctx, &observation, parent, &queries, &actions);
     if let Some(settled) = settled.filter(|_| ctx.spares)
         && settled.holds(ctx, module.generation(), &observation, &answers)
@@ -155,7 +155,7 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
         let (requeue, samples) = (settled.requeue, settled.samples.clone());
         return Ok(Outcome { requeue, samples, spared: true, ..outcome(module, settled.progress.clone(), true) });
     }
-    let (desired, answers) = match compute(ctx, module, &observation, parent, answers).await {
+    let (desired, answers) = match compute(ctx, module, &observation, parent, (queries, &actions, answers)).await {
         Ok(computed) => computed,
         Err(failure) => return refuse(ctx, module, &observation, None, Progress::of_failure(&failure)).await,
     };
@@ -171,13 +171,13 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
         existing: &existing,
         held: &observation.held,
         desired: &desired,
-        known: &ctx.memories.recall(parent).known,
+        known: &known,
     };
     let decided = decide(input);
     let named = in_its_way(&desired, decided.as_ref().err());
     ctx.memories.change(parent, |memory| memory.named = named);
     match decided {
-        Ok(plan) => carry_out(ctx, module, &observation, (desired, answers), plan).await,
+        Ok(plan) => carry_out(ctx, module, &observation, (desired, answers, existing), plan).await,
         Err(rejection) => {
             let progress = Progress::of_rejection(&manifest.name, &rejection);
             refuse(ctx, module, &observation, None, progress).await
@@ -207,12 +207,10 @@ async fn compute(
     module: &dyn Module,
     observation: &Observation,
     parent: &ObjectRef,
-    mut answers: Vec<Answer>,
-) -> Result<(Desired, Vec<Answer>), Failure> {
-    let Memory { queries, actions, .. } = ctx.memories.recall(parent);
-    let mut asked = queries;
+    (mut asked, actions, mut answers): (Arc<[Query]>, &[Action], Arc<[Answer]>),
+) -> Result<(Desired, Arc<[Answer]>), Failure> {
     for _ in 0..QUERY_ROUNDS {
-        let desired = module.reconcile(observation.snapshot(ctx, answers.clone())).await?;
+        let desired = module.reconcile(observation.snapshot(ctx, Arc::clone(&answers))).await?;
         if desired.queries.len().saturating_add(desired.actions.len()) > MOST_QUERIES {
             let why = format!(
                 "they and the actions are more than {MOST_QUERIES}; ask for lists of objects, and for less else"
@@ -224,7 +222,7 @@ async fn compute(
         }
         asked = desired.queries.into();
         ctx.memories.change(parent, |memory| memory.queries = Arc::clone(&asked));
-        answers = observe::answers(ctx, observation, parent, &asked, &actions);
+        answers = observe::answers(ctx, observation, parent, &asked, actions);
     }
     Err(unusable(module, format!("they still change after {QUERY_ROUNDS} rounds; make them depend on stable facts")))
 }
@@ -238,7 +236,7 @@ async fn carry_out(
     ctx: &Context,
     module: &dyn Module,
     observation: &Observation,
-    (desired, answers): (Desired, Vec<Answer>),
+    (desired, answers, existing): (Desired, Arc<[Answer]>, BTreeMap<ObjectRef, Document>),
     mut plan: Plan,
 ) -> Result<Outcome, Error> {
     let name = &module.manifest().name;
@@ -297,7 +295,8 @@ async fn carry_out(
     }
     let (reported, held) = (reported.version.is_some(), reported.wait);
     if ctx.spares && written.is_empty() && !reported && held.is_none() && !plan.writes() && desired.actions.is_empty() {
-        let settled = Settled::new(ctx, module.generation(), observation, answers, &desired, progress.clone());
+        let settled =
+            Settled::new(ctx, module.generation(), observation, (&desired, answers, &existing), progress.clone());
         ctx.memories.change(&parent, |memory| memory.settled = Some(Arc::new(settled)));
     }
     let events = publish(ctx, module, observation, &parent, desired.events).await;
@@ -392,7 +391,7 @@ async fn publish(
     parent: &ObjectRef,
     events: Vec<Event>,
 ) -> Vec<Event> {
-    let told = ctx.memories.recall(parent).events;
+    let told = ctx.memories.recall(parent, |memory| Arc::clone(&memory.events));
     let fresh: Vec<Event> = events.iter().filter(|event| !told.contains(event)).cloned().collect();
     for event in &fresh {
         let uid = &observation.parent.metadata.uid;

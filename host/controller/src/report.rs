@@ -32,7 +32,7 @@ pub(crate) async fn report(
 ) -> Result<Reported, Error> {
     let identity = observation.parent.object_ref();
     let told = Told::new(&observation.document, answer, conditions, progress);
-    if ctx.memories.recall(&identity).told.is_some_and(|before| *before == told) {
+    if ctx.memories.recall(&identity, |memory| memory.told.as_deref() == Some(&told)) {
         return Ok(Reported::default());
     }
     let conditions = status::conditions(conditions, progress);

@@ -2,7 +2,7 @@
 //!
 //! Documents are shared with the cache, so what is kept here costs memory only for what has changed since.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use operator_core::{Answer, Desired, Document, Generation, ObjectRef, Observed, Sample, status::Progress};
 
@@ -17,9 +17,9 @@ pub(crate) struct Settled {
     held: Arc<[Observed]>,
     /// What the answer names, as it was.
     named: Vec<(ObjectRef, Option<Document>)>,
-    answers: Vec<Answer>,
+    answers: Arc<[Answer]>,
     now: Option<i64>,
-    api_versions: Vec<String>,
+    api_versions: Arc<[String]>,
     pub(crate) progress: Progress,
     pub(crate) samples: Arc<[Sample]>,
     pub(crate) requeue: Option<u32>,
@@ -31,8 +31,7 @@ impl Settled {
         ctx: &Context,
         generation: &Generation,
         observation: &Observation,
-        answers: Vec<Answer>,
-        desired: &Desired,
+        (desired, answers, existing): (&Desired, Arc<[Answer]>, &BTreeMap<ObjectRef, Document>),
         progress: Progress,
     ) -> Self {
         Self {
@@ -40,7 +39,9 @@ impl Settled {
             parent: observation.document.clone(),
             members: Arc::clone(&observation.members),
             held: Arc::clone(&observation.held),
-            named: observe::named(desired).map(|identity| (identity.clone(), ctx.cache.get(identity))).collect(),
+            named: observe::named(desired)
+                .map(|identity| (identity.clone(), existing.get(identity).cloned()))
+                .collect(),
             answers,
             now: observation.now,
             api_versions: ctx.cache.api_versions(),
@@ -66,6 +67,6 @@ impl Settled {
             && self.now == observation.now
             && self.api_versions == cache.api_versions()
             && self.named.iter().all(|(identity, document)| cache.get(identity) == *document)
-            && self.answers == answers
+            && *self.answers == *answers
     }
 }

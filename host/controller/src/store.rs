@@ -4,15 +4,19 @@
 //! any other deletion, since the server tells nothing about it.
 
 mod index;
+mod kinds;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use operator_core::{Document, ObjectRef, Observed};
 
-use self::index::{Index, key};
+use self::{
+    index::{Index, key},
+    kinds::ByKind,
+};
 use crate::Cache;
 
 /// Group and version, and kind.
@@ -62,9 +66,9 @@ pub struct Store(RwLock<Known>);
 
 #[derive(Default)]
 struct Known {
-    kinds: HashMap<Kind, Objects>,
-    served: HashMap<Kind, (String, bool)>,
-    api_versions: Vec<String>,
+    kinds: ByKind<Objects>,
+    served: ByKind<(String, bool)>,
+    api_versions: Arc<[String]>,
 }
 
 #[derive(Default)]
@@ -87,14 +91,14 @@ impl Store {
 
     /// A list of a kind begins.
     pub fn begin(&self, kind: &Kind) {
-        self.write().kinds.entry(kind.clone()).or_default().incoming = Some(Index::default());
+        self.write().kinds.of(kind).incoming = Some(Index::default());
     }
 
     /// One object of the list.
     pub fn stage(&self, kind: &Kind, seen: Seen) {
         let mut known = self.write();
-        let objects = known.kinds.entry(kind.clone()).or_default();
-        let same = objects.current.objects.get(&key(&seen.identity)).filter(|old| old.document == seen.document);
+        let objects = known.kinds.of(kind);
+        let same = objects.current.get(&key(&seen.identity)).filter(|old| old.document == seen.document);
         // What has not changed is shared with what is known, so that a re-list costs little memory.
         let seen = same.cloned().unwrap_or(seen);
         objects.incoming.get_or_insert_default().insert(seen);
@@ -103,7 +107,7 @@ impl Store {
     /// The list is complete: it replaces what was known. Tells everything that differs.
     pub fn commit(&self, kind: &Kind) -> Vec<Change> {
         let mut known = self.write();
-        let objects = known.kinds.entry(kind.clone()).or_default();
+        let objects = known.kinds.of(kind);
         let Some(incoming) = objects.incoming.take() else { return Vec::new() };
         (objects.synced, objects.trouble) = (true, None);
         let before = std::mem::replace(&mut objects.current, incoming);
@@ -120,27 +124,27 @@ impl Store {
     /// One object came or changed.
     pub fn put(&self, kind: &Kind, seen: Seen) -> Change {
         let mut known = self.write();
-        let objects = known.kinds.entry(kind.clone()).or_default();
+        let objects = known.kinds.of(kind);
         Change { old: objects.current.insert(seen.clone()), new: Some(seen) }
     }
 
     /// One object went.
     pub fn remove(&self, kind: &Kind, seen: Seen) -> Change {
         let mut known = self.write();
-        let objects = known.kinds.entry(kind.clone()).or_default();
+        let objects = known.kinds.of(kind);
         Change { old: objects.current.remove(&key(&seen.identity)).or(Some(seen)), new: None }
     }
 
     /// Why a kind cannot be watched; told by [`Store::missing`] until its next complete list.
     pub fn trouble(&self, kind: &Kind, trouble: Trouble) {
-        self.write().kinds.entry(kind.clone()).or_default().trouble = Some(trouble);
+        self.write().kinds.of(kind).trouble = Some(trouble);
     }
 
     /// Kinds whose first list is not complete, each with the reason if one is known; without those that the server refuses.
     pub fn missing(&self, kinds: &BTreeSet<Kind>) -> Vec<String> {
         let known = self.read();
         let line = |kind: &Kind| {
-            let objects = known.kinds.get(kind);
+            let objects = known.kinds.get(&kind.0, &kind.1);
             let trouble = objects.and_then(|objects| objects.trouble.as_ref());
             if objects.is_some_and(|objects| objects.synced) || trouble.is_some_and(|trouble| trouble.refused) {
                 return None;
@@ -153,21 +157,19 @@ impl Store {
 
     /// Why the server refuses a kind, if it does.
     pub fn refusal(&self, kind: &Kind) -> Option<String> {
-        let known = self.read();
-        let trouble = known.kinds.get(kind)?.trouble.as_ref().filter(|trouble| trouble.refused)?;
-        Some(format!("{} {}: {}", kind.0, kind.1, trouble.why))
+        Cache::refusal(self, &kind.0, &kind.1)
     }
 
     /// What the server calls a kind in URLs, and whether it lives in namespaces.
     pub fn serve(&self, kind: &Kind, plural: String, namespaced: bool) {
-        self.write().served.insert(kind.clone(), (plural, namespaced));
+        self.write().served.insert(kind, (plural, namespaced));
     }
 
     /// Which group-versions the server serves.
     pub fn serve_versions(&self, mut versions: Vec<String>) {
         versions.sort();
         versions.dedup();
-        self.write().api_versions = versions;
+        self.write().api_versions = versions.into();
     }
 
     /// How many objects are kept.
@@ -188,9 +190,9 @@ impl Store {
 
 impl Cache for Store {
     fn get(&self, identity: &ObjectRef) -> Option<Document> {
-        let kind = (identity.api_version.clone(), identity.kind.clone());
         let known = self.read();
-        Some(known.kinds.get(&kind)?.current.objects.get(&key(identity))?.document.clone())
+        let objects = known.kinds.get(&identity.api_version, &identity.kind)?;
+        Some(objects.current.get(&key(identity))?.document.clone())
     }
 
     fn list(
@@ -201,37 +203,39 @@ impl Cache for Store {
         labels: &[(String, String)],
     ) -> Vec<Observed> {
         let known = self.read();
-        let objects = known.kinds.get(&(api_version.to_owned(), kind.to_owned()));
+        let objects = known.kinds.get(api_version, kind);
         objects.map(|objects| objects.current.find(namespace, labels)).unwrap_or_default()
     }
 
     fn cut(&self, objects: Vec<Observed>, fields: &[String]) -> Vec<Observed> {
         let Some(first) = objects.first().filter(|_| !fields.is_empty()) else { return objects };
-        let kind = (first.identity.api_version.clone(), first.identity.kind.clone());
         let known = self.read();
+        let kind = known.kinds.get(&first.identity.api_version, &first.identity.kind);
         // Forgotten meanwhile: nobody asks for it any more.
-        known.kinds.get(&kind).map(|kind| kind.current.cut(objects, fields)).unwrap_or_default()
+        kind.map(|kind| kind.current.cut(objects, fields)).unwrap_or_default()
     }
 
     fn held_by(&self, api_version: &str, kind: &str, manager: &str) -> Vec<Observed> {
         let known = self.read();
-        let objects = known.kinds.get(&(api_version.to_owned(), kind.to_owned()));
+        let objects = known.kinds.get(api_version, kind);
         objects.map(|objects| objects.current.held_by(manager)).unwrap_or_default()
     }
 
     fn synced(&self, api_version: &str, kind: &str) -> bool {
-        self.read().kinds.get(&(api_version.to_owned(), kind.to_owned())).is_some_and(|objects| objects.synced)
+        self.read().kinds.get(api_version, kind).is_some_and(|objects| objects.synced)
     }
 
     fn refusal(&self, api_version: &str, kind: &str) -> Option<String> {
-        Self::refusal(self, &(api_version.to_owned(), kind.to_owned()))
+        let known = self.read();
+        let trouble = known.kinds.get(api_version, kind)?.trouble.as_ref().filter(|trouble| trouble.refused)?;
+        Some(format!("{api_version} {kind}: {}", trouble.why))
     }
 
     fn resource(&self, api_version: &str, kind: &str) -> Option<(String, bool)> {
-        self.read().served.get(&(api_version.to_owned(), kind.to_owned())).cloned()
+        self.read().served.get(api_version, kind).cloned()
     }
 
-    fn api_versions(&self) -> Vec<String> {
+    fn api_versions(&self) -> Arc<[String]> {
         self.read().api_versions.clone()
     }
 }

@@ -1,22 +1,24 @@
 //! What a module gets to see.
 
+use std::sync::Arc;
+
 use crate::{Answer, Document, ObjectRef};
 
-/// All that a module may know of one parent. The fields mean what `wit/v1/reconciliation.wit` says.
+/// All that a module may know of one parent. The fields mean what `wit/v1/reconciliation.wit` says. A copy is cheap: lists are shared.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The custom resource.
     pub parent: Document,
     /// Its children, in canonical order.
-    pub children: Vec<Observed>,
+    pub children: Arc<[Observed]>,
     /// Outcomes of queries and actions, ordered by id.
-    pub answers: Vec<Answer>,
+    pub answers: Arc<[Answer]>,
     /// The module's settings; `{}` when there are none.
     pub settings: Document,
     /// Whether the parent is being deleted.
     pub finalizing: bool,
     /// Group-versions that the API server serves.
-    pub api_versions: Vec<String>,
+    pub api_versions: Arc<[String]>,
     /// Unix seconds, when the manifest asks for time.
     pub now: Option<i64>,
 }
@@ -26,11 +28,11 @@ impl Snapshot {
     pub fn of(parent: Document) -> Self {
         Self {
             parent,
-            children: Vec::new(),
-            answers: Vec::new(),
+            children: Arc::default(),
+            answers: Arc::default(),
             settings: Document::new(&b"{}"[..]),
             finalizing: false,
-            api_versions: Vec::new(),
+            api_versions: Arc::default(),
             now: None,
         }
     }

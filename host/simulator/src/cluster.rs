@@ -231,8 +231,8 @@ impl Cache for FakeCluster {
         self.lock().kinds.get(api_version, kind).map(|k| (k.plural.clone(), k.namespaced))
     }
 
-    fn api_versions(&self) -> Vec<String> {
-        self.lock().kinds.api_versions()
+    fn api_versions(&self) -> Arc<[String]> {
+        self.lock().kinds.api_versions().into()
     }
 }
 

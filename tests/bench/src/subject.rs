@@ -43,7 +43,7 @@ pub(crate) fn snapshot<M: Module>(yaml: &str) -> Result<Snapshot, Error> {
         answers: native.answers.into_iter().map(answer).collect(),
         settings: Document::new(native.settings),
         finalizing: native.finalizing,
-        api_versions: native.api_versions,
+        api_versions: native.api_versions.into(),
         now: native.now,
     })
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use operator_core::{Document, ObjectRef, Observed, inventory, project};
@@ -29,15 +29,21 @@ type Views = HashMap<Vec<String>, HashMap<Key, Document>>;
 /// Sets of fields of one kind that are kept. Modules have few; one that makes up new ones all the time gains nothing, and costs no memory.
 const MOST_VIEWS: usize = 16;
 
-/// Namespace and name.
-type Key = (Option<String>, String);
+/// Where an object stands among those of its kind, see [`key`]. All ways to look for it share one.
+type Key = Arc<str>;
 
-/// Where an object stands among those of its kind.
-pub(super) fn key(identity: &ObjectRef) -> Key {
-    (identity.namespace.clone(), identity.name.clone())
+/// Namespace and name with a zero byte between them, which neither can have and which comes before all else: so objects are in the order of
+/// their namespaces and then of their names, and are found by one comparison of bytes at each step.
+pub(super) fn key(identity: &ObjectRef) -> String {
+    [&start(identity.namespace.as_deref()), &*identity.name].concat()
 }
 
-fn unlist(index: &mut HashMap<String, BTreeSet<Key>>, entry: &str, key: &Key) {
+/// What the keys of a namespace begin with.
+fn start(namespace: Option<&str>) -> String {
+    [namespace.unwrap_or_default(), "\0"].concat()
+}
+
+fn unlist(index: &mut HashMap<String, BTreeSet<Key>>, entry: &str, key: &str) {
     if let Some(keys) = index.get_mut(entry) {
         keys.remove(key);
         if keys.is_empty() {
@@ -48,21 +54,25 @@ fn unlist(index: &mut HashMap<String, BTreeSet<Key>>, entry: &str, key: &Key) {
 
 impl Index {
     pub(super) fn insert(&mut self, seen: Seen) -> Option<Seen> {
-        let key = key(&seen.identity);
+        let key = Key::from(key(&seen.identity));
         let old = self.remove(&key);
         for (index, value) in self.labelled.iter_mut().zip(INDEXED.map(|label| seen.labels.get(label))) {
             if let Some(value) = value {
-                index.entry(value.clone()).or_default().insert(key.clone());
+                index.entry(value.clone()).or_default().insert(Arc::clone(&key));
             }
         }
         for manager in &seen.managers {
-            self.held.entry(manager.clone()).or_default().insert(key.clone());
+            self.held.entry(manager.clone()).or_default().insert(Arc::clone(&key));
         }
         self.objects.insert(key, seen);
         old
     }
 
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Seen> {
+    pub(super) fn get(&self, key: &str) -> Option<&Seen> {
+        self.objects.get(key)
+    }
+
+    pub(super) fn remove(&mut self, key: &str) -> Option<Seen> {
         let old = self.objects.remove(key)?;
         let views = self.views.get_mut().unwrap_or_else(PoisonError::into_inner);
         for view in views.values_mut() {
@@ -80,19 +90,24 @@ impl Index {
     /// Objects with only these fields.
     pub(super) fn cut(&self, objects: Vec<Observed>, fields: &[String]) -> Vec<Observed> {
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        if !views.contains_key(fields) && views.len() >= MOST_VIEWS {
-            views.clear();
+        if !views.contains_key(fields) {
+            if views.len() >= MOST_VIEWS {
+                views.clear();
+            }
+            views.insert(fields.to_vec(), HashMap::new());
         }
-        let view = views.entry(fields.to_vec()).or_default();
+        let Some(view) = views.get_mut(fields) else { return Vec::new() };
         let cut = |object: Observed| {
             let key = key(&object.identity);
-            if let Some(document) = view.get(&key).cloned() {
+            if let Some(document) = view.get(&*key).cloned() {
                 return Some(Observed { document, ..object });
             }
             let document = project(&object.document, fields).ok()?;
             // One that has gone, or changed, since it was listed is not asked for again.
-            if self.objects.get(&key).is_some_and(|seen| seen.document == object.document) {
-                view.insert(key, document.clone());
+            if let Some((key, _)) =
+                self.objects.get_key_value(&*key).filter(|(_, seen)| seen.document == object.document)
+            {
+                view.insert(Arc::clone(key), document.clone());
             }
             Some(Observed { document, ..object })
         };
@@ -116,12 +131,10 @@ impl Index {
             return keys.filter_map(|key| self.objects.get(key)).filter(fits).map(observed).collect();
         }
         // Those of a namespace stand together.
-        let first = namespace.map(|namespace| (Some(namespace.to_owned()), String::new()));
-        let from = first.map_or(Bound::Unbounded, Bound::Included);
-        let rest = self.objects.range((from, Bound::Unbounded)).map(|(_, seen)| seen);
-        let within =
-            |seen: &&Seen| namespace.is_none_or(|namespace| seen.identity.namespace.as_deref() == Some(namespace));
-        rest.take_while(within).filter(fits).map(observed).collect()
+        let first = namespace.map(|namespace| start(Some(namespace))).unwrap_or_default();
+        let rest = self.objects.range::<str, _>((Bound::Included(&*first), Bound::Unbounded));
+        let within = rest.take_while(|(key, _)| key.starts_with(&first)).map(|(_, seen)| seen);
+        within.filter(fits).map(observed).collect()
     }
 }
 

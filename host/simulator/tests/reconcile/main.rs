@@ -11,6 +11,7 @@ mod children;
 mod failures;
 mod outside;
 mod parents;
+mod settled;
 #[path = "../support/told.rs"]
 mod told;
 mod workloads;

@@ -104,7 +104,7 @@ fn applies(module: &Loaded, parent: &Value) -> Result<Vec<Apply>, Error> {
         asked_at: None,
         extensions: Vec::new(),
     };
-    let desired = module.reconcile_now(&Snapshot { answers: vec![nodes], ..Snapshot::of(document) })?;
+    let desired = module.reconcile_now(&Snapshot { answers: [nodes].into(), ..Snapshot::of(document) })?;
     let manifest = module.manifest();
     let planned = plan(plan::Input {
         module: &manifest.name,

@@ -1,0 +1,114 @@
+//! A reconcile of the operator is spared while everything is as it was when one of them changed nothing.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use operator_controller::{Asker, Cache, Clock, Context, Found, Outcome, Outside, reconcile};
+use operator_core::{Action, Observed, Query, Serving};
+
+use super::*;
+
+/// A cache that learns of a node right after somebody has looked for it for the first time.
+struct Late {
+    cluster: FakeCluster,
+    looks: AtomicUsize,
+}
+
+impl Cache for Late {
+    fn get(&self, identity: &ObjectRef) -> Option<Document> {
+        let early = identity.name == "n" && self.looks.fetch_add(1, Ordering::Relaxed) == 0;
+        self.cluster.get(identity).filter(|_| !early)
+    }
+
+    fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        labels: &[(String, String)],
+    ) -> Vec<Observed> {
+        self.cluster.list(api_version, kind, namespace, labels)
+    }
+
+    fn held_by(&self, api_version: &str, kind: &str, manager: &str) -> Vec<Observed> {
+        self.cluster.held_by(api_version, kind, manager)
+    }
+
+    fn synced(&self, api_version: &str, kind: &str) -> bool {
+        self.cluster.synced(api_version, kind)
+    }
+
+    fn resource(&self, api_version: &str, kind: &str) -> Option<(String, bool)> {
+        self.cluster.resource(api_version, kind)
+    }
+
+    fn api_versions(&self) -> Arc<[String]> {
+        self.cluster.api_versions()
+    }
+}
+
+/// Nothing outside is asked.
+struct Nothing;
+
+impl Outside for Nothing {
+    fn find(&self, _: Asker<'_>, _: &Query) -> Found {
+        Found::pending()
+    }
+
+    fn act(&self, _: Asker<'_>, _: &Action) -> Found {
+        Found::pending()
+    }
+
+    fn outcome(&self, _: &ObjectRef, _: &Action) -> Found {
+        Found::pending()
+    }
+
+    fn forget(&self, _: &ObjectRef) {}
+}
+
+/// Reconciles the parent so often, with one memory, as the operator does.
+fn sparing(stage: &Stage, cache: impl Cache + 'static, times: usize) -> Vec<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let cluster = stage.cluster().clone();
+    let client = {
+        let _inside = runtime.enter();
+        cluster.client()
+    };
+    let ctx = Context::new(
+        client,
+        Arc::new(cache),
+        Arc::new(Nothing) as Arc<dyn Outside>,
+        Arc::new(cluster) as Arc<dyn Clock>,
+        Arc::new(Serving::new(Arc::clone(&stage.told) as Arc<dyn Module>)),
+        manifest().grants,
+        Document::new(&b"{}"[..]),
+        "system".to_owned(),
+    )
+    .sparing();
+    (0..times).map(|_| runtime.block_on(reconcile(&ctx, &stage.parent)).unwrap()).collect()
+}
+
+fn labelling() -> Stage {
+    let stage = Stage::new(|_| Desired { partials: vec![label("example.org/ok")], ..Desired::default() });
+    stage.settle();
+    stage
+}
+
+#[test]
+fn a_module_is_not_called_again_while_nothing_it_rested_on_has_changed() {
+    let stage = labelling();
+    let spared: Vec<_> = sparing(&stage, stage.cluster().clone(), 3).iter().map(|outcome| outcome.spared).collect();
+    assert_eq!(spared, [false, true, true]);
+}
+
+#[test]
+fn what_came_while_it_was_decided_is_not_taken_for_what_was_decided_about() {
+    let stage = labelling();
+    stage.delete(&ObjectRef::cluster("v1", "Node", "n"));
+    stage.world.add(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {}}));
+    let late = Late { cluster: stage.cluster().clone(), looks: AtomicUsize::new(0) };
+    let outcomes = sparing(&stage, late, 2);
+    assert_eq!(
+        outcomes.iter().map(|outcome| (outcome.spared, outcome.written.len())).collect::<Vec<_>>(),
+        [(false, 0), (false, 1)]
+    );
+}
