@@ -35,12 +35,7 @@ type Key = Arc<str>;
 /// Namespace and name with a zero byte between them, which neither can have and which comes before all else: so objects are in the order of
 /// their namespaces and then of their names, and are found by one comparison of bytes at each step.
 pub(super) fn key(identity: &ObjectRef) -> String {
-    [&start(identity.namespace.as_deref()), &*identity.name].concat()
-}
-
-/// What the keys of a namespace begin with.
-fn start(namespace: Option<&str>) -> String {
-    [namespace.unwrap_or_default(), "\0"].concat()
+    [identity.namespace.as_deref().unwrap_or_default(), "\0", &*identity.name].concat()
 }
 
 fn unlist(index: &mut HashMap<String, BTreeSet<Key>>, entry: &str, key: &str) {
@@ -131,7 +126,7 @@ impl Index {
             return keys.filter_map(|key| self.objects.get(key)).filter(fits).map(observed).collect();
         }
         // Those of a namespace stand together.
-        let first = namespace.map(|namespace| start(Some(namespace))).unwrap_or_default();
+        let first = namespace.map(|namespace| [namespace, "\0"].concat()).unwrap_or_default();
         let rest = self.objects.range::<str, _>((Bound::Included(&*first), Bound::Unbounded));
         let within = rest.take_while(|(key, _)| key.starts_with(&first)).map(|(_, seen)| seen);
         within.filter(fits).map(observed).collect()
