@@ -165,13 +165,13 @@ pub fn deed(grants: &Grants, deed: &Deed, place: Place<'_>) -> Result<(), Ungran
 
 fn objects(grants: &Grants, query: &ObjectQuery, place: Place<'_>) -> Result<(), Ungranted> {
     // The field itself, or something in it.
-    let covers = |granted: &String, field: &String| {
+    let lies_in = |field: &String, granted: &String| {
         field.strip_prefix(&**granted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     let covers_fields = |granted: &[String]| {
         granted.is_empty()
             || (!query.fields.is_empty()
-                && query.fields.iter().all(|field| granted.iter().any(|granted| covers(granted, field))))
+                && query.fields.iter().all(|field| granted.iter().any(|granted| lies_in(field, granted))))
     };
     let granted = grants.objects.iter().any(|rule| {
         rule.api_version == query.api_version
