@@ -26,6 +26,8 @@ pub(crate) struct Observation {
     pub(crate) blind: Vec<String>,
     /// The time that the module may know, if any: Unix seconds, cut to what its manifest asks for.
     pub(crate) now: Option<i64>,
+    /// Group-versions that the server serves.
+    pub(crate) api_versions: Arc<[String]>,
 }
 
 /// Reads the parent and what belongs to it; none when the parent does not exist (any more).
@@ -51,8 +53,8 @@ pub(crate) fn observe(ctx: &Context, manifest: &Manifest, parent: &ObjectRef) ->
         let now = ctx.clock.now();
         now - now.rem_euclid(i64::from(granularity.max(1)))
     });
-    let (members, held) = (members.into(), held.into());
-    Ok(Some(Observation { parent: identity, document, members, held, target, finalizing, blind, now }))
+    let (members, held, api_versions) = (members.into(), held.into(), cache.api_versions());
+    Ok(Some(Observation { parent: identity, document, members, held, target, finalizing, blind, now, api_versions }))
 }
 
 /// Nothing is decided while a cache is incomplete: what is not seen would be made twice, or pruned. Gives the kinds that stay
@@ -131,7 +133,7 @@ impl Observation {
             answers,
             settings: ctx.settings.clone(),
             finalizing: self.finalizing,
-            api_versions: ctx.cache.api_versions(),
+            api_versions: Arc::clone(&self.api_versions),
             now: self.now,
         }
     }

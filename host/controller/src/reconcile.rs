@@ -295,8 +295,7 @@ async fn carry_out(
     }
     let (reported, held) = (reported.version.is_some(), reported.wait);
     if ctx.spares && written.is_empty() && !reported && held.is_none() && !plan.writes() && desired.actions.is_empty() {
-        let settled =
-            Settled::new(ctx, module.generation(), observation, (&desired, answers, &existing), progress.clone());
+        let settled = Settled::new(module.generation(), observation, (&desired, answers, &existing), progress.clone());
         ctx.memories.change(&parent, |memory| memory.settled = Some(Arc::new(settled)));
     }
     let events = publish(ctx, module, observation, &parent, desired.events).await;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use operator_core::{Answer, Desired, Document, Generation, ObjectRef, Observed, Sample, status::Progress};
 
-use crate::{Cache, Context, observe, observe::Observation};
+use crate::{Context, observe, observe::Observation};
 
 /// One reconcile that wrote nothing.
 #[derive(Debug)]
@@ -28,7 +28,6 @@ pub(crate) struct Settled {
 impl Settled {
     /// Keeps what a reconcile rested on.
     pub(crate) fn new(
-        ctx: &Context,
         generation: &Generation,
         observation: &Observation,
         (desired, answers, existing): (&Desired, Arc<[Answer]>, &BTreeMap<ObjectRef, Document>),
@@ -44,7 +43,7 @@ impl Settled {
                 .collect(),
             answers,
             now: observation.now,
-            api_versions: ctx.cache.api_versions(),
+            api_versions: Arc::clone(&observation.api_versions),
             progress,
             samples: desired.samples.clone().into(),
             requeue: desired.requeue,
@@ -59,14 +58,13 @@ impl Settled {
         observation: &Observation,
         answers: &[Answer],
     ) -> bool {
-        let cache: &dyn Cache = &*ctx.cache;
         self.generation == *generation
             && self.parent == observation.document
             && self.members == observation.members
             && self.held == observation.held
             && self.now == observation.now
-            && self.api_versions == cache.api_versions()
-            && self.named.iter().all(|(identity, document)| cache.get(identity) == *document)
+            && self.api_versions == observation.api_versions
+            && self.named.iter().all(|(identity, document)| ctx.cache.get(identity) == *document)
             && *self.answers == *answers
     }
 }

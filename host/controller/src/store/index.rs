@@ -85,13 +85,10 @@ impl Index {
     /// Objects with only these fields.
     pub(super) fn cut(&self, objects: Vec<Observed>, fields: &[String]) -> Vec<Observed> {
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        if !views.contains_key(fields) {
-            if views.len() >= MOST_VIEWS {
-                views.clear();
-            }
-            views.insert(fields.to_vec(), HashMap::new());
+        if !views.contains_key(fields) && views.len() >= MOST_VIEWS {
+            views.clear();
         }
-        let Some(view) = views.get_mut(fields) else { return Vec::new() };
+        let view = views.entry(fields.to_vec()).or_default();
         let cut = |object: Observed| {
             let key = key(&object.identity);
             if let Some(document) = view.get(&*key).cloned() {

@@ -5,14 +5,8 @@ use std::collections::BTreeMap;
 use super::Kind;
 
 /// By group and version, then by kind.
-#[derive(Debug)]
+#[derive(Default)]
 pub(super) struct ByKind<T>(BTreeMap<String, BTreeMap<String, T>>);
-
-impl<T> Default for ByKind<T> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
 
 impl<T> ByKind<T> {
     pub(super) fn get(&self, api_version: &str, kind: &str) -> Option<&T> {

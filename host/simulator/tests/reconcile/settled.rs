@@ -7,15 +7,29 @@ use operator_core::{Action, Observed, Query, Serving};
 
 use super::*;
 
-/// A cache that learns of a node right after somebody has looked for it for the first time.
+/// What comes late.
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    Node,
+    Versions,
+}
+
+/// A cache that learns of something right after somebody has looked for it for the first time.
 struct Late {
     cluster: FakeCluster,
+    what: What,
     looks: AtomicUsize,
+}
+
+impl Late {
+    fn is_early(&self, what: What) -> bool {
+        self.what == what && self.looks.fetch_add(1, Ordering::Relaxed) == 0
+    }
 }
 
 impl Cache for Late {
     fn get(&self, identity: &ObjectRef) -> Option<Document> {
-        let early = identity.name == "n" && self.looks.fetch_add(1, Ordering::Relaxed) == 0;
+        let early = identity.name == "n" && self.is_early(What::Node);
         self.cluster.get(identity).filter(|_| !early)
     }
 
@@ -42,7 +56,7 @@ impl Cache for Late {
     }
 
     fn api_versions(&self) -> Arc<[String]> {
-        self.cluster.api_versions()
+        if self.is_early(What::Versions) { Arc::default() } else { self.cluster.api_versions() }
     }
 }
 
@@ -93,6 +107,10 @@ fn labelling() -> Stage {
     stage
 }
 
+fn late(stage: &Stage, what: What) -> Late {
+    Late { cluster: stage.cluster().clone(), what, looks: AtomicUsize::new(0) }
+}
+
 #[test]
 fn a_module_is_not_called_again_while_nothing_it_rested_on_has_changed() {
     let stage = labelling();
@@ -105,10 +123,16 @@ fn what_came_while_it_was_decided_is_not_taken_for_what_was_decided_about() {
     let stage = labelling();
     stage.delete(&ObjectRef::cluster("v1", "Node", "n"));
     stage.world.add(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {}}));
-    let late = Late { cluster: stage.cluster().clone(), looks: AtomicUsize::new(0) };
-    let outcomes = sparing(&stage, late, 2);
+    let outcomes = sparing(&stage, late(&stage, What::Node), 2);
     assert_eq!(
         outcomes.iter().map(|outcome| (outcome.spared, outcome.written.len())).collect::<Vec<_>>(),
         [(false, 0), (false, 1)]
     );
+}
+
+#[test]
+fn versions_that_came_while_it_was_decided_call_the_module_again() {
+    let stage = labelling();
+    let outcomes = sparing(&stage, late(&stage, What::Versions), 3);
+    assert_eq!(outcomes.iter().map(|outcome| outcome.spared).collect::<Vec<_>>(), [false, false, true]);
 }
