@@ -77,6 +77,10 @@ pub(crate) struct Run {
     /// judged by its name as ever.
     #[arg(long, value_name = "HOST:PORT=ADDRESS:PORT", value_parser = detour, action = clap::ArgAction::Append)]
     pub(crate) connect_to: Vec<(String, SocketAddr)>,
+    /// A host that may give tokens for registries although it is not on their domain, such as `auth.example.org`: pull secrets are
+    /// shown to it when a registry asks for that. May be given more than once.
+    #[arg(long, value_name = "HOST", action = clap::ArgAction::Append)]
+    pub(crate) token_realm: Vec<String>,
     /// Seconds after which the API server ends a watch, so that it is asked for anew; a connection that died silently is noticed a
     /// little later. For tests.
     #[arg(long, hide = true, default_value_t = 90)]

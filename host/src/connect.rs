@@ -22,6 +22,8 @@ pub(crate) struct Clients {
     pub(crate) usual: Client,
     /// Where the API server is.
     pub(crate) server: String,
+    /// The same as host and port.
+    pub(crate) address: Option<(String, u16)>,
 }
 
 impl Clients {
@@ -29,6 +31,9 @@ impl Clients {
     pub(crate) async fn new(watch_seconds: u32) -> Result<Self, Failure> {
         let mut config = configuration().await?;
         let server = config.cluster_url.to_string();
+        let usual = if config.cluster_url.scheme_str() == Some("http") { 80 } else { 443 };
+        let host = config.cluster_url.host().map(|host| host.trim_matches(['[', ']']).to_owned());
+        let address = host.map(|host| (host, config.cluster_url.port_u16().unwrap_or(usual)));
         let wrong = |error: kube::Error| {
             Failure::Cluster(format!("{server} cannot be used as it is configured: {error}; correct the kubeconfig"))
         };
@@ -39,7 +44,7 @@ impl Clients {
         config.read_timeout = Some(Duration::from_secs(watch_seconds.into()) + SILENCE);
         let watching = Client::try_from(config.clone()).map_err(wrong)?;
         config.read_timeout = Some(ANSWER);
-        Ok(Self { watching, usual: Client::try_from(config).map_err(wrong)?, server })
+        Ok(Self { watching, usual: Client::try_from(config).map_err(wrong)?, server, address })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use cap_std::{ambient_authority, fs::Dir};
-use operator_controller::{Beyond, Clock, Lease, Operator, Store, Surroundings, versions};
+use operator_controller::{Beyond, Clock, Lease, Operator, Reach, Store, Surroundings, versions};
 use operator_engine::{Compiler, Engine, EngineConfig};
 use operator_webhook::Bindings;
 use tokio::sync::{mpsc, watch};
@@ -31,7 +31,7 @@ impl Clock for SystemClock {
 
 /// Runs until a signal, or until something ends that should not.
 pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
-    let Clients { watching, usual: client, server } = Clients::new(arguments.watch_seconds).await?;
+    let Clients { watching, usual: client, server, address } = Clients::new(arguments.watch_seconds).await?;
     let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let store = Arc::new(Store::default());
     let served = versions(&client)
@@ -51,7 +51,11 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
             store,
             Arc::clone(&clock),
             wake,
-            arguments.connect_to.iter().cloned().collect(),
+            Reach {
+                detours: arguments.connect_to.iter().cloned().collect(),
+                api_server: address,
+                token_realms: arguments.token_realm.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            },
         )),
         clock,
         namespace: namespace.clone(),

@@ -12,6 +12,7 @@ mod migration;
 mod observe;
 mod safety;
 mod service;
+mod settings;
 mod snapshots;
 mod spec;
 mod status;
@@ -25,7 +26,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    rbac::v1::{ClusterRoleBinding, RoleBinding},
     storage::v1::StorageClass,
 };
 use kube::ResourceExt;
@@ -34,7 +35,7 @@ use operator_guest::{
     Settings, Snapshot, Verdict, module_with_crd,
 };
 use scone_api::{
-    SconeSettings, State,
+    State,
     cas::{CAS, CASSpec},
     owned, report,
 };
@@ -42,6 +43,7 @@ use scone_api::{
 use crate::{
     observe::{CLAIM_FIELDS, NODE_FIELDS, NODES, Observation, POD_FIELDS, PODS},
     service::Asked,
+    settings::CasSettings,
     status::{Evidence, Judgement},
     workload::{Piece, Site, Templates},
 };
@@ -69,9 +71,8 @@ impl Module for CasModule {
             .owns::<Deployment>(NamespaceRule::Parent)
             .owns::<PodDisruptionBudget>(NamespaceRule::Parent)
             .owns::<NetworkPolicy>(NamespaceRule::Parent)
-            .owns::<Role>(NamespaceRule::Parent)
-            .owns::<RoleBinding>(NamespaceRule::Parent)
-            .owns::<ClusterRole>(NamespaceRule::All)
+            // Also where LAS is.
+            .owns::<RoleBinding>(NamespaceRule::All)
             .owns::<ClusterRoleBinding>(NamespaceRule::All)
             .reads::<Node>(NamespaceRule::All, NODE_FIELDS)
             .reads::<Pod>(NamespaceRule::Parent, POD_FIELDS)
@@ -85,11 +86,9 @@ impl Module for CasModule {
             .deletes::<Pod>(NamespaceRule::Parent)
             .deletes::<StatefulSet>(NamespaceRule::Parent)
             .deletes::<Deployment>(NamespaceRule::Parent)
-            .hands_on("", &["pods"], &["get", "list", "watch", "create", "delete"])
-            .hands_on("", &["pods/log"], &["get"])
-            .hands_on("", &["configmaps", "services"], &workload::ALL)
-            .hands_on("apps", &["deployments", "statefulsets"], &workload::ALL)
-            .hands_on("", &["nodes"], &["get", "list", "watch"])
+            .binds(workload::role::NODES)
+            .binds(workload::role::LAS)
+            .binds(workload::role::WORKLOADS)
             .webhook_mutate("mcas.kb.io", "/mutate-services-scone-cloud-v1beta1-cas")
             .webhook_validate("vcas.kb.io", "/validate-services-scone-cloud-v1beta1-cas")
             .admission_without_status()
@@ -102,11 +101,11 @@ impl Module for CasModule {
         if snapshot.finalizing {
             return Ok(going(&snapshot.parent));
         }
-        let settings: SconeSettings = snapshot.settings.get()?;
+        let settings: CasSettings = snapshot.settings.get()?;
         let name = snapshot.parent.name_any();
         let namespace = snapshot.parent.namespace().unwrap_or_default();
         let mut spec = snapshot.parent.spec.clone();
-        admission::fill(&mut spec, &settings);
+        admission::fill(&mut spec, &settings.shared());
         let site = Site { name: &name, namespace: &namespace, settings: &settings };
         let observation = observe::observe(snapshot, &site)?;
         Ok(run(snapshot, &site, &spec, &observation))
@@ -114,7 +113,8 @@ impl Module for CasModule {
 
     fn default(cas: &mut CAS, request: &Request<CAS>) {
         // Settings were accepted before; without them the published defaults hold.
-        admission::fill(&mut cas.spec, &request.settings.decode().unwrap_or_default());
+        let settings: CasSettings = request.settings.decode().unwrap_or_default();
+        admission::fill(&mut cas.spec, &settings.shared());
     }
 
     fn validate(request: &Request<CAS>) -> Verdict {
@@ -122,7 +122,7 @@ impl Module for CasModule {
     }
 
     fn validate_settings(settings: &Settings) -> Result<(), Vec<Cause>> {
-        settings.decode::<SconeSettings>().map(drop)
+        settings::judge(settings)
     }
 }
 

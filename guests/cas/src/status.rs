@@ -30,6 +30,9 @@ const LISTENS: &str = "Listening";
 /// The condition that tells whether CAS could be attested when it was tried last.
 const ATTESTED: &str = "Attested";
 
+/// The condition that tells whether the backup controller may make pods.
+const TRUSTED: &str = "BackupControllerTrusted";
+
 /// The verdict: the status, and why.
 pub(crate) struct Judgement {
     pub(crate) status: CASStatus,

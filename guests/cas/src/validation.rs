@@ -15,7 +15,9 @@ use scone_api::{
 };
 
 use crate::{
-    admission, changes, duration, spec, warnings,
+    admission, changes, duration,
+    settings::CasSettings,
+    spec, warnings,
     workload::{CLIENT_PORT, ENCLAVE_PORT},
 };
 
@@ -32,16 +34,18 @@ pub(crate) fn judge(request: &Request<CAS>) -> Verdict {
     if !is_name {
         causes.push(Cause::invalid("metadata.name", NAME_RULE.1));
     }
+    let settings: CasSettings = request.settings.decode().unwrap_or_default();
+    let shared = settings.shared();
     // What was stored while no webhook ran has no defaults written into it, and means the same.
     let filled = |cas: &CAS| {
         let mut spec = cas.spec.clone();
-        admission::fill(&mut spec, &request.settings.decode().unwrap_or_default());
+        admission::fill(&mut spec, &shared);
         spec
     };
     let (old, new) = (request.old_object.as_ref().map(filled), filled(cas));
     causes.extend(old.as_ref().map(|old| changes::causes(old, &new, name)).unwrap_or_default());
     let verdict = Verdict::invalid(causes);
-    warnings::of(&new, old.as_ref(), name).into_iter().fold(verdict, Verdict::warn)
+    warnings::of(&new, old.as_ref(), name, &settings).into_iter().fold(verdict, Verdict::warn)
 }
 
 fn causes(spec: &CASSpec) -> Vec<Cause> {

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use scone_api::{cas::CASSpec, quantity};
 
 use crate::{
+    settings::CasSettings,
     spec,
     workload::{self, CLIENT_PORT},
 };
@@ -14,7 +15,7 @@ use crate::{
 const PLUGIN_NAME: usize = 15;
 
 /// What to say about a spec, and about the change from the stored one.
-pub(crate) fn of(spec: &CASSpec, old: Option<&CASSpec>, name: &str) -> Vec<String> {
+pub(crate) fn of(spec: &CASSpec, old: Option<&CASSpec>, name: &str, settings: &CasSettings) -> Vec<String> {
     let mut warnings = Vec::new();
     // Nearly all of them are not said: what would be is written only then.
     let mut say = |holds: bool, text: Arguments<'_>| warnings.extend(holds.then(|| text.to_string()));
@@ -67,13 +68,26 @@ pub(crate) fn of(spec: &CASSpec, old: Option<&CASSpec>, name: &str) -> Vec<Strin
         spec::owner_config(spec).is_some(),
         format_args!("spec.ownerConfig: whoever may read this resource can read its secrets"),
     );
-    backups(spec, &mut say);
+    backups(spec, settings, &mut say);
     volumes(spec, old, name, &mut say);
     warnings
 }
 
-fn backups(spec: &CASSpec, say: &mut impl FnMut(bool, Arguments<'_>)) {
+fn backups(spec: &CASSpec, settings: &CasSettings, say: &mut impl FnMut(bool, Arguments<'_>)) {
     let Some(backup) = spec::backup(spec) else { return };
+    let vouched = backup.image.as_deref().is_some_and(|image| settings.vouches_for(image));
+    say(
+        !vouched,
+        format_args!(
+            "spec.backup-controller.image: nobody vouches for it, so it makes no backups; see BackupControllerTrusted"
+        ),
+    );
+    say(
+        !vouched,
+        format_args!(
+            "take backup-controller of the operator's registry, or have its repository added to backupImages of cas"
+        ),
+    );
     say(
         backup.cas.as_deref().is_some_and(|cas| !cas.is_empty()),
         format_args!("spec.backup-controller.cas is deprecated; leave it out for this CAS"),

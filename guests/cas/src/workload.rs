@@ -14,15 +14,18 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    rbac::v1::{ClusterRoleBinding, RoleBinding},
 };
 use kube::core::ObjectMeta;
 use operator_guest::{Child, Readiness, Strategy};
-use scone_api::{SconeSettings, cas::CASSpec};
+use scone_api::cas::{BackupController, CASSpec};
 
+pub(crate) use backup::role;
 pub(crate) use owned::{Piece, pieces};
 pub(crate) use scone_api::ENCLAVE;
 pub(crate) use stateful_set::{Templates, database_claim, snapshots_claim};
+
+use crate::settings::CasSettings;
 
 /// The port of the REST API inside the pod (published; only that of the Service can be chosen).
 pub(crate) const CLIENT_PORT: i32 = 8081;
@@ -42,8 +45,6 @@ pub(crate) const DATABASE: &str = "database";
 pub(crate) const SNAPSHOTS: &str = "database-snapshots";
 /// The label that names the CAS of each of its objects (published).
 pub(crate) const INSTANCE: &str = "app.kubernetes.io/instance";
-/// What the backup controller does with the objects of backups.
-pub(crate) const ALL: [&str; 6] = ["get", "list", "watch", "create", "patch", "delete"];
 const NAME: &str = "app.kubernetes.io/name";
 
 /// Where and under which name things are made.
@@ -53,7 +54,7 @@ pub(crate) struct Site<'a> {
     /// Its namespace.
     pub(crate) namespace: &'a str,
     /// What the administrator of the operator has set.
-    pub(crate) settings: &'a SconeSettings,
+    pub(crate) settings: &'a CasSettings,
 }
 
 impl Site<'_> {
@@ -87,8 +88,21 @@ impl Site<'_> {
         format!("{}-backup-controller", self.name)
     }
 
-    /// The name of the backup controller's role in the cluster. A colon is in no name of a namespace, so that no two meet.
-    pub(crate) fn cluster_role(&self) -> String {
+    /// Whether the administrator vouches for the image of a backup controller, which may make pods then.
+    pub(crate) fn vouches_for(&self, backup: &BackupController) -> bool {
+        backup.image.as_deref().is_some_and(|image| self.settings.vouches_for(image))
+    }
+
+    /// The account of a backup controller. One that may make pods has another than one that may not: image and account
+    /// are in one template of a pod, so that in no order of writing, nor when pruning fails, an image runs with the rights
+    /// of another.
+    pub(crate) fn backup_account(&self, backup: &BackupController) -> String {
+        if self.vouches_for(backup) { self.backup() } else { format!("{}-unvouched", self.backup()) }
+    }
+
+    /// The name of the backup controller's bindings where those of others are too. A colon is in no name of a namespace,
+    /// so that no two meet.
+    pub(crate) fn binding(&self) -> String {
         format!("scone:{}:{}", self.namespace, self.backup())
     }
 
@@ -136,17 +150,19 @@ pub(crate) struct Objects {
 /// The backup controller, and what it may do.
 pub(crate) struct Backup {
     pub(crate) deployment: Deployment,
-    pub(crate) role: Role,
-    pub(crate) binding: RoleBinding,
-    pub(crate) cluster_role: ClusterRole,
-    pub(crate) cluster_binding: ClusterRoleBinding,
+    /// To make backups, in its own namespace: only for an image that the administrator vouches for.
+    pub(crate) workloads: Option<RoleBinding>,
+    /// To look at the pods of LAS.
+    pub(crate) las: RoleBinding,
+    /// To look at nodes.
+    pub(crate) nodes: ClusterRoleBinding,
 }
 
 /// Everything that should exist. `spec` has its defaults already; `templates` are those of the volumes.
 pub(crate) fn objects(site: &Site<'_>, spec: &CASSpec, templates: &Templates) -> Objects {
     let backup = crate::spec::backup(spec);
     let mut accounts = vec![network::account(site, site.name.to_owned(), part::CAS)];
-    accounts.extend(backup.map(|_| network::account(site, site.backup(), part::BACKUP)));
+    accounts.extend(backup.map(|backup| network::account(site, site.backup_account(backup), part::BACKUP)));
     Objects {
         config: files::config(site, spec),
         owner: files::owner(site, spec),
@@ -172,13 +188,9 @@ impl Objects {
         children.extend(self.policy.as_ref().map(Child::of));
         children.push(again(Child::of(&self.set)));
         if let Some(backup) = &self.backup {
-            children.extend([
-                again(Child::of(&backup.role)),
-                again(Child::of(&backup.binding)),
-                again(Child::of(&backup.cluster_role)),
-                again(Child::of(&backup.cluster_binding)),
-                again(Child::of(&backup.deployment)),
-            ]);
+            children.extend(backup.workloads.as_ref().map(Child::of).map(again));
+            children
+                .extend([Child::of(&backup.las), Child::of(&backup.nodes), Child::of(&backup.deployment)].map(again));
         }
         if let Some((deployment, budget)) = &self.safety {
             // Its own statuses tell of its pods: one may be missing, and CAS is ready all the same.

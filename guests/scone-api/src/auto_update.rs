@@ -77,7 +77,8 @@ pub fn follow(
         let told =
             answer.map(|answer| answer.map_err(|failure| unreachable(image, &failure)).and_then(|a| read(image, a)));
         condition = Some(match &told {
-            _ if query.is_none() => pinned(),
+            _ if image.contains('@') => pinned(),
+            _ if query.is_none() => unnamed(),
             Some(told) => judge(image, told),
             None => asking(watched.conditions),
         });
@@ -120,6 +121,11 @@ struct Refusal {
 
 fn pinned() -> Condition {
     Condition::true_(WATCHED, "Pinned", "the image is named by its digest, which never changes")
+}
+
+fn unnamed() -> Condition {
+    let message = "spec.image is no name of an image, so no registry is asked; write registry/repository:tag";
+    Condition::false_(WATCHED, "ImageInvalid", message)
 }
 
 fn judge(image: &str, told: &Result<String, Refusal>) -> Condition {
@@ -176,7 +182,8 @@ fn unreachable(image: &str, failure: &QueryFailure) -> Refusal {
     Refusal { reason: "RegistryUnreachable", message }
 }
 
-/// Where the manifest of an image is; none when it is named by its digest.
+/// Where the manifest of an image is; none when it is named by its digest, or is no name of an image: it becomes part of a URL, and must
+/// not lead to another path of the registry.
 fn manifest_url(image: &str) -> Option<String> {
     if image.contains('@') {
         return None;
@@ -187,6 +194,11 @@ fn manifest_url(image: &str) -> Option<String> {
     let registry = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
     let (path, tag) = path.rsplit_once(':').unwrap_or((path, "latest"));
     // Docker's own images have one word.
+    let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    let is_part = |part: &str| part.starts_with(|c: char| c.is_ascii_alphanumeric()) && is_word(part);
+    if !path.split('/').all(is_part) || tag.is_empty() || tag.starts_with(['.', '-']) || !is_word(tag) {
+        return None;
+    }
     let library = if registry == "registry-1.docker.io" && !path.contains('/') { "library/" } else { "" };
     Some(format!("https://{registry}/v2/{library}{path}/manifests/{tag}"))
 }
@@ -208,6 +220,22 @@ mod tests {
         assert_eq!(url("team/las:1"), "https://registry-1.docker.io/v2/team/las/manifests/1");
         assert_eq!(url("docker.io/busybox"), "https://registry-1.docker.io/v2/library/busybox/manifests/latest");
         assert_eq!(manifest_url("a.b/las@sha256:00"), None);
+    }
+
+    #[test]
+    fn an_image_that_would_lead_to_another_path_of_the_registry_is_not_asked_for() {
+        for image in [
+            "a.b/../token",
+            "a.b/x/../../token:1",
+            "a.b/x:..",
+            "a.b/x:1?y",
+            "a.b/x#y",
+            "a.b/x%2f..:1",
+            "a.b//x",
+            "a.b/",
+        ] {
+            assert_eq!(manifest_url(image), None, "{image}");
+        }
     }
 
     fn pod(image_id: &str) -> ObservedPod {

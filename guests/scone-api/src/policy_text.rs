@@ -51,10 +51,12 @@ pub fn is_same(one: &str, other: &str) -> bool {
     one.len() == other.len() && rest == other_rest && one.iter().zip(other).all(is_same)
 }
 
-/// Whether CAS takes this name: parts of unreserved characters (RFC 3986) between slashes.
+/// Whether CAS takes this name: parts of unreserved characters (RFC 3986) between slashes. Neither `.` nor `..`: the name becomes a path
+/// of a URL, and these lead to another one.
 pub fn is_name(name: &str) -> bool {
     let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    name.len() <= LONGEST_NAME && name.split('/').all(|part| !part.is_empty() && part.bytes().all(is_unreserved))
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(is_unreserved);
+    name.len() <= LONGEST_NAME && name.split('/').all(is_part)
 }
 
 /// Where lines start. Eight bytes at a time, since most of a policy is only looked through: in WebAssembly a validation with 3 KB of it took
@@ -108,6 +110,16 @@ mod tests {
 
     fn predecessor(text: &str) -> Option<String> {
         Head::of(text).predecessor
+    }
+
+    #[test]
+    fn a_name_that_would_climb_out_of_its_path_is_none() {
+        for name in ["..", "a/..", "../a", "a/../b", "./a", "a/.", "a//b", "a/%2e%2e/b", "a?b"] {
+            assert!(!is_name(name), "{name}");
+        }
+        for name in ["a", "a/b.c", "..a/b..", "a/...", "~a_b-c"] {
+            assert!(is_name(name), "{name}");
+        }
     }
 
     #[test]

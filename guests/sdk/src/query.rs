@@ -48,7 +48,8 @@ impl ObjectQuery {
         self
     }
 
-    /// Only these fields, as dotted paths: less to send, less to read, and changes elsewhere call nobody.
+    /// Only these fields, as dotted paths: less to send, less to read, and changes elsewhere call nobody. A key with a dot in it is
+    /// written with a backslash before the dot: `data.ca\.crt`.
     #[must_use]
     pub fn fields<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
         self.fields.extend(fields.into_iter().map(Into::into));

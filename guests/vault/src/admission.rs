@@ -13,7 +13,8 @@ use scone_api::{
 
 use crate::{
     server::{VAULT, is_dev, is_stored},
-    settings::VaultSettings,
+    settings::{InjectorScope, VaultSettings},
+    status::NOT_ALLOWED,
 };
 
 /// The one key of the maps of switches.
@@ -103,6 +104,11 @@ pub(crate) fn judge(request: &Request<Vault>) -> Verdict {
     }
     if owner(spec).is_none() {
         verdict = verdict.warn("spec.server.extraEnvironmentVars.OWNER_ID is missing; kubectl provision vault sets it");
+    }
+    // Never refused: published manifests ask for one, and Vault works without it.
+    let settings: VaultSettings = request.settings.decode().unwrap_or_default();
+    if spec.injector.enabled == Some(true) && settings.injector == InjectorScope::Off {
+        verdict = verdict.warn(format!("spec.injector.enabled has no effect: {NOT_ALLOWED}"));
     }
     if spec.auto_update == Some(true) {
         // Contract v1 has no question to a registry.

@@ -1,11 +1,11 @@
 //! The injector: it puts agents into pods that ask for secrets of this Vault.
 //!
-//! It makes its own certificate, and writes its CA into its webhook configuration: so it may read and patch those. The host
-//! leaves that field alone, since it is not in what it applies.
+//! It has no rights at all. Its certificate is a Secret that somebody else makes, and the host tells the API server the CA.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
+    ByteString,
     api::{
         admissionregistration::v1::{
             MutatingWebhook, MutatingWebhookConfiguration, RuleWithOperations, ServiceReference, WebhookClientConfig,
@@ -13,10 +13,9 @@ use k8s_openapi::{
         apps::v1::{Deployment, DeploymentSpec},
         core::v1::{
             Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, PodSecurityContext, PodSpec,
-            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Service, ServiceAccount,
-            ServiceSpec,
+            PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Service,
+            ServiceAccount, ServiceSpec, Volume, VolumeMount,
         },
-        rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule},
     },
     apimachinery::pkg::{
         api::resource::Quantity,
@@ -27,8 +26,10 @@ use k8s_openapi::{
 use kube::core::ObjectMeta;
 
 use crate::{
+    certificate,
     objects::{Field, Part, Site, Works},
-    server::{OF_ACCOUNT, OF_BINDING, OF_SERVICE, role_ref, service_port, subject},
+    server::{OF_ACCOUNT, OF_SERVICE, service_port},
+    settings::InjectorScope,
 };
 
 /// The container of the injector.
@@ -41,8 +42,16 @@ const PORT: i32 = 8080;
 const USER: i64 = 100;
 const GROUP: i64 = 1000;
 
-const OF_DEPLOYMENT: &[Field] = &[("replicas", "/spec/replicas"), ("args", "/spec/template/spec/containers/0/args")];
-const OF_ROLE: &[Field] = &[("rules", "/rules")];
+/// The volume with its certificate, and where it is.
+const VOLUME: &str = "certs";
+const CERTIFICATES: &str = "/etc/webhook/certs";
+
+const OF_DEPLOYMENT: &[Field] = &[
+    ("replicas", "/spec/replicas"),
+    ("args", "/spec/template/spec/containers/0/args"),
+    ("volumeMounts", "/spec/template/spec/containers/0/volumeMounts"),
+    ("volumes", "/spec/template/spec/volumes"),
+];
 const OF_WEBHOOKS: &[Field] = &[("webhooks", "/webhooks")];
 
 /// The labels by which its pods are found.
@@ -59,49 +68,29 @@ fn service_name(site: &Site<'_>) -> String {
 }
 
 /// The name of what the cluster has of it. Its Vault's namespace is in it: two namespaces may have a Vault of one name.
-fn cluster_name(site: &Site<'_>) -> String {
+pub(crate) fn webhook_name(site: &Site<'_>) -> String {
     format!("{}.{}", name(site), site.namespace)
 }
 
-/// Everything that it needs.
-pub(crate) fn parts(site: &Site<'_>) -> Vec<Part> {
+/// Under which name the API server reaches it.
+pub(crate) fn dns_name(site: &Site<'_>) -> String {
+    format!("{}.{}.svc", service_name(site), site.namespace)
+}
+
+/// Everything that it needs. Without an authority there is no webhook: the API server would believe nobody, and ask in vain.
+pub(crate) fn parts(site: &Site<'_>, authority: Option<ByteString>) -> Vec<Part> {
     let deployment = deployment(site);
     let template = deployment.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
     let account = ServiceAccount { metadata: site.metadata(name(site), labels(site)), ..ServiceAccount::default() };
-    vec![
+    let mut parts = vec![
         Part::of(&account, "ServiceAccount", OF_ACCOUNT, Works::Passive("the injector runs under it")),
-        Part::of(&role(site), "ClusterRole", OF_ROLE, Works::Passive("it says what the injector may do")),
-        Part::of(&binding(site), "ClusterRoleBinding", OF_BINDING, Works::Passive("the injector may do it"))
-            .recreated(),
         Part::of(&service(site), "Service", OF_SERVICE, Works::Passive("the API server reaches the injector under it")),
         Part::of(&deployment, "Deployment", OF_DEPLOYMENT, Works::Pods(Box::new(template))).recreated(),
-        Part::of(&webhooks(site), "MutatingWebhookConfiguration", OF_WEBHOOKS, Works::Certified),
-    ]
-}
-
-/// What the injector does with webhook configurations.
-pub(crate) const VERBS: [&str; 4] = ["get", "list", "watch", "patch"];
-
-/// What `AGENT_INJECT_TLS_AUTO` needs: the injector finds its configuration by a watch, and patches the CA into it.
-fn role(site: &Site<'_>) -> ClusterRole {
-    ClusterRole {
-        metadata: site.cluster_metadata(&name(site), labels(site)),
-        rules: Some(vec![PolicyRule {
-            api_groups: Some(vec!["admissionregistration.k8s.io".to_owned()]),
-            resources: Some(vec!["mutatingwebhookconfigurations".to_owned()]),
-            verbs: VERBS.map(str::to_owned).to_vec(),
-            ..PolicyRule::default()
-        }]),
-        ..ClusterRole::default()
-    }
-}
-
-fn binding(site: &Site<'_>) -> ClusterRoleBinding {
-    ClusterRoleBinding {
-        metadata: site.cluster_metadata(&name(site), labels(site)),
-        role_ref: role_ref(cluster_name(site)),
-        subjects: Some(vec![subject(site, name(site))]),
-    }
+    ];
+    parts.extend(authority.map(|authority| {
+        Part::of(&webhooks(site, authority), "MutatingWebhookConfiguration", OF_WEBHOOKS, Works::Certified)
+    }));
+    parts
 }
 
 fn service(site: &Site<'_>) -> Service {
@@ -148,6 +137,16 @@ fn pod(site: &Site<'_>) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
+        volumes: Some(vec![Volume {
+            name: VOLUME.to_owned(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(certificate::secret(site)),
+                // For its group, which is the one of the volume.
+                default_mode: Some(0o440),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        }]),
         ..PodSpec::default()
     }
 }
@@ -181,8 +180,15 @@ fn container(site: &Site<'_>) -> Container {
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
+        // It sees when the files change: a new certificate needs no new pod.
+        volume_mounts: Some(vec![VolumeMount {
+            name: VOLUME.to_owned(),
+            mount_path: CERTIFICATES.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }]),
         readiness_probe: Some(probe(2)),
-        // Generous: it waits for its certificate first.
+        // Generous: it reads its certificate first.
         liveness_probe: Some(probe(12)),
         resources: Some(ResourceRequirements {
             requests: amounts("50m", "64Mi"),
@@ -199,32 +205,44 @@ fn container(site: &Site<'_>) -> Container {
 }
 
 fn variables(site: &Site<'_>) -> Vec<EnvVar> {
-    let (service, namespace) = (service_name(site), site.namespace);
-    let hosts = format!("{service},{service}.{namespace},{service}.{namespace}.svc");
     [
         ("AGENT_INJECT_LISTEN", format!(":{PORT}")),
         ("AGENT_INJECT_LOG_LEVEL", "info".to_owned()),
         ("AGENT_INJECT_VAULT_ADDR", site.address()),
         ("AGENT_INJECT_VAULT_AUTH_PATH", "auth/kubernetes".to_owned()),
         ("AGENT_INJECT_VAULT_IMAGE", site.settings.agent_image.clone()),
-        ("AGENT_INJECT_TLS_AUTO", cluster_name(site)),
-        ("AGENT_INJECT_TLS_AUTO_HOSTS", hosts),
+        ("AGENT_INJECT_TLS_CERT_FILE", format!("{CERTIFICATES}/tls.crt")),
+        ("AGENT_INJECT_TLS_KEY_FILE", format!("{CERTIFICATES}/tls.key")),
     ]
     .map(|(name, value)| EnvVar { name: name.to_owned(), value: Some(value), ..EnvVar::default() })
     .to_vec()
 }
 
-/// Without `caBundle`, which is the injector's to write.
-fn webhooks(site: &Site<'_>) -> MutatingWebhookConfiguration {
-    let text = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-    let except = |key: &str, value: &str| LabelSelector {
+/// The namespaces whose pods the webhook sees. Whoever may make a Vault has a word in its namespace, and in no other.
+fn namespaces(site: &Site<'_>) -> LabelSelector {
+    const NAME: &str = "kubernetes.io/metadata.name";
+    match site.settings.injector {
+        InjectorScope::AllNamespaces => except(NAME, "kube-system"),
+        InjectorScope::OwnNamespace | InjectorScope::Off => LabelSelector {
+            match_labels: Some([(NAME.to_owned(), site.namespace.to_owned())].into()),
+            ..LabelSelector::default()
+        },
+    }
+}
+
+fn except(key: &str, value: &str) -> LabelSelector {
+    LabelSelector {
         match_expressions: Some(vec![LabelSelectorRequirement {
             key: key.to_owned(),
             operator: "NotIn".to_owned(),
             values: Some(vec![value.to_owned()]),
         }]),
         ..LabelSelector::default()
-    };
+    }
+}
+
+fn webhooks(site: &Site<'_>, authority: ByteString) -> MutatingWebhookConfiguration {
+    let text = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
     MutatingWebhookConfiguration {
         metadata: site.cluster_metadata(&name(site), labels(site)),
         webhooks: Some(vec![MutatingWebhook {
@@ -237,6 +255,7 @@ fn webhooks(site: &Site<'_>) -> MutatingWebhookConfiguration {
                     path: Some("/mutate".to_owned()),
                     ..ServiceReference::default()
                 }),
+                ca_bundle: Some(authority),
                 ..WebhookClientConfig::default()
             },
             // A pod that asks for nothing must start also while the injector does not.
@@ -244,7 +263,7 @@ fn webhooks(site: &Site<'_>) -> MutatingWebhookConfiguration {
             match_policy: Some("Exact".to_owned()),
             side_effects: "None".to_owned(),
             timeout_seconds: Some(10),
-            namespace_selector: Some(except("kubernetes.io/metadata.name", "kube-system")),
+            namespace_selector: Some(namespaces(site)),
             object_selector: Some(except("app.kubernetes.io/name", APP)),
             rules: Some(vec![RuleWithOperations {
                 api_groups: text(&[""]),

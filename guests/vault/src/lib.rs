@@ -3,6 +3,7 @@
 //! What it makes and how it decides is in `README.md` beside this crate.
 
 mod admission;
+mod certificate;
 mod injector;
 mod metrics;
 mod objects;
@@ -15,8 +16,8 @@ mod status;
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{Node, Pod, Service, ServiceAccount},
-    rbac::v1::{ClusterRole, ClusterRoleBinding},
+    core::v1::{Node, Pod, Secret, Service, ServiceAccount},
+    rbac::v1::ClusterRoleBinding,
 };
 use kube::ResourceExt;
 use operator_guest::{
@@ -45,18 +46,18 @@ impl Module for VaultModule {
             .owns::<Deployment>(NamespaceRule::Parent)
             .owns::<Service>(NamespaceRule::Parent)
             .owns::<ServiceAccount>(NamespaceRule::Parent)
-            .owns::<ClusterRole>(NamespaceRule::All)
+            // For `authDelegator`. It also prunes what releases before this one bound injectors to: all webhook configurations.
             .owns::<ClusterRoleBinding>(NamespaceRule::All)
             .owns::<MutatingWebhookConfiguration>(NamespaceRule::All)
             .reads::<Node>(NamespaceRule::All, NODE_FIELDS)
             .reads::<Pod>(NamespaceRule::Parent, POD_FIELDS)
+            .reads::<Secret>(NamespaceRule::Parent, certificate::FIELDS)
             .pod_logs(PodRule {
                 namespaces: NamespaceRule::Parent,
                 labels: [("app.kubernetes.io/name".to_owned(), "vault".to_owned())].into(),
                 containers: [server::VAULT, pods::INIT].map(str::to_owned).to_vec(),
                 programs: Vec::new(),
             })
-            .hands_on("admissionregistration.k8s.io", &["mutatingwebhookconfigurations"], &injector::VERBS)
             .binds(server::DELEGATOR)
             .webhook_mutate("mvault.kb.io", "/mutate-services-scone-cloud-v1beta1-vault")
             .webhook_validate("vvault.kb.io", "/validate-services-scone-cloud-v1beta1-vault")
@@ -107,8 +108,8 @@ fn going(parent: &Vault) -> Desired {
 }
 
 fn run(snapshot: &Snapshot<Vault>, site: &Site<'_>) -> Result<Desired, Failure> {
-    let parts = Part::all(site);
     let observation = observe::observe(snapshot, site);
+    let parts = Part::all(site, observation.certificate.authority(snapshot, site));
     let owned = parts.iter().map(|part| part.owned(snapshot)).collect::<Result<Vec<_>, _>>()?;
     let pods = pods::look(&observation, site, snapshot);
     let now = snapshot.now.unwrap_or_default();
@@ -120,6 +121,7 @@ fn run(snapshot: &Snapshot<Vault>, site: &Site<'_>) -> Result<Desired, Failure> 
         .children(parts.into_iter().map(Part::into_child))
         .query(ObjectQuery::of::<Node>().fields(NODE_FIELDS).ask(NODES))
         .queries(pod_queries(site))
+        .queries(site.injects().then(|| certificate::query(site)))
         .queries(pods.logs.iter().map(|(pod, container)| log(site, pod, container)))
         .status(&status)
         .conditions(report::health(status.state, &why))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::{ByteString, api::core::v1::PodTemplateSpec};
 use kube::{Resource, core::ObjectMeta};
 use operator_guest::{Child, Failure, ObjectRef, Snapshot, Strategy};
 use scone_api::{
@@ -14,7 +14,10 @@ use scone_api::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{injector, server, settings::VaultSettings};
+use crate::{
+    certificate, injector, server,
+    settings::{InjectorScope, VaultSettings},
+};
 
 /// One Vault: where it is, and what it should be. The spec has its defaults already.
 pub(crate) struct Site<'a> {
@@ -36,9 +39,14 @@ impl Site<'_> {
             .into()
     }
 
-    /// Whether there is an injector.
-    pub(crate) fn injects(&self) -> bool {
+    /// Whether an injector is wanted.
+    pub(crate) fn wants_injector(&self) -> bool {
         self.spec.injector.enabled == Some(true)
+    }
+
+    /// Whether there is an injector: it is wanted, and an administrator lets it be.
+    pub(crate) fn injects(&self) -> bool {
+        self.wants_injector() && self.settings.injector != InjectorScope::Off
     }
 
     /// Under which address pods reach it.
@@ -66,7 +74,7 @@ pub(crate) enum Works {
     Passive(&'static str),
     /// When its pods do.
     Pods(Box<PodTemplateSpec>),
-    /// When somebody has told the API server whom to believe.
+    /// When the API server knows whom to believe.
     Certified,
 }
 
@@ -84,11 +92,11 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Everything that this Vault is made of.
-    pub(crate) fn all(site: &Site<'_>) -> Vec<Self> {
+    /// Everything that this Vault is made of. The authority is the CA of the injector, once there is one.
+    pub(crate) fn all(site: &Site<'_>, authority: Option<ByteString>) -> Vec<Self> {
         let mut parts = server::parts(site);
         if site.injects() {
-            parts.extend(injector::parts(site));
+            parts.extend(injector::parts(site, authority));
         }
         parts
     }
@@ -138,7 +146,7 @@ impl Part {
                 Owned::running(prefix, self.what, standing, works, message)
             }
             Works::Certified => {
-                let (works, message) = certified(there.as_ref());
+                let (works, message) = certified(&self.wanted, there.as_ref());
                 Owned::running(prefix, self.what, standing, works, message)
             }
         })
@@ -184,14 +192,13 @@ fn pods(there: Option<&Value>) -> (Option<bool>, String) {
     (Some(now >= 1), format!("{now} of 1 pods are ready and up to date"))
 }
 
-fn certified(there: Option<&Value>) -> (Option<bool>, String) {
+fn certified(wanted: &Value, there: Option<&Value>) -> (Option<bool>, String) {
     let Some(there) = there else { return (None, "it does not exist yet".to_owned()) };
-    let bundle = there.pointer("/webhooks/0/clientConfig/caBundle").and_then(Value::as_str);
-    let known = bundle.is_some_and(|bundle| !bundle.is_empty());
+    let known = certificate::bundle(there).is_some_and(|bundle| certificate::bundle(wanted) == Some(bundle));
     let message = if known {
         "the API server knows the injector's CA"
     } else {
-        "the injector has not told the API server its CA yet"
+        "the API server does not know the injector's CA yet"
     };
     (Some(known), message.to_owned())
 }

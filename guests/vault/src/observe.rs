@@ -10,7 +10,10 @@ use scone_api::{
 };
 use serde::Deserialize;
 
-use crate::objects::Site;
+use crate::{
+    certificate::{self, Certificate},
+    objects::Site,
+};
 
 /// Query ids.
 pub(crate) const NODES: &str = "nodes";
@@ -38,6 +41,8 @@ pub(crate) struct Observation {
     pub(crate) pods: Option<Vec<ObservedPod>>,
     /// The pods of its injector; empty without one.
     pub(crate) injectors: Option<Vec<ObservedPod>>,
+    /// The certificate of its injector; not known without one.
+    pub(crate) certificate: Certificate,
     /// Why something could not be listed.
     pub(crate) errors: Vec<String>,
 }
@@ -70,6 +75,11 @@ pub(crate) fn observe(snapshot: &Snapshot<Vault>, site: &Site<'_>) -> Observatio
         } else {
             Some(Vec::new())
         },
+        certificate: Certificate::of(if site.injects() {
+            known(snapshot.objects(certificate::QUERY), "the injector's certificate", &mut errors)
+        } else {
+            None
+        }),
         errors,
     }
 }

@@ -9,7 +9,7 @@ use scone_api::{
     vault::Vault,
 };
 
-use crate::{injector::INJECTOR, objects::Site, observe::Observation, server::VAULT};
+use crate::{certificate::Certificate, injector::INJECTOR, objects::Site, observe::Observation, server::VAULT};
 
 /// The init container that registers Vault with CAS, where it is called so.
 pub(crate) const INIT: &str = "vault-init";
@@ -119,7 +119,7 @@ impl Look<'_> {
         let (node, name) = (pod.node().unwrap_or("unknown"), &pod.metadata.name);
         let of_init =
             |container: &ContainerStatus| problem::of_role(node, name, container, true, "extraInitContainers");
-        self.of(pod, "Vault", || {
+        self.of(pod, "Vault", true, || {
             let mut found: Vec<_> = pod.init_containers().iter().filter_map(of_init).collect();
             found.extend(main.and_then(|container| {
                 post_start(name, container).or_else(|| problem::of_container(node, name, container, VAULT))
@@ -131,13 +131,15 @@ impl Look<'_> {
     fn injector(&self, pod: &ObservedPod) -> Vec<Problem> {
         let (node, name) = (pod.node().unwrap_or("unknown"), &pod.metadata.name);
         let main = pod.container(INJECTOR);
-        self.of(pod, "the injector of Vault", || {
+        // Without its certificate it cannot start, and that is told elsewhere.
+        let hurries = matches!(self.observation.certificate, Certificate::Known(_));
+        self.of(pod, "the injector of Vault", hurries, || {
             main.and_then(|container| problem::of_container(node, name, container, INJECTOR)).into_iter().collect()
         })
     }
 
-    /// What holds for every pod, and else what its containers tell.
-    fn of(&self, pod: &ObservedPod, what: &str, containers: impl Fn() -> Vec<Problem>) -> Vec<Problem> {
+    /// What holds for every pod, and else what its containers tell. One that hurries must start in its time.
+    fn of(&self, pod: &ObservedPod, what: &str, hurries: bool, containers: impl Fn() -> Vec<Problem>) -> Vec<Problem> {
         // Also one that leaves: on a silent node it never does, and nothing takes its place.
         if let Some(node) = pod.node().filter(|_| self.is_silent(pod)) {
             return vec![problem::node_not_ready(node, what)];
@@ -149,7 +151,7 @@ impl Look<'_> {
             return vec![problem::unplaced(&pod.metadata.name, message)];
         }
         let mut found = containers();
-        if found.is_empty() && self.is_late(pod) {
+        if hurries && found.is_empty() && self.is_late(pod) {
             found.push(problem::not_ready(pod.node().unwrap_or("unknown"), &pod.metadata.name));
         }
         found

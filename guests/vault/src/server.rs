@@ -48,7 +48,7 @@ const OF_SET: &[Field] = &[
 ];
 pub(crate) const OF_SERVICE: &[Field] = &[("selector", "/spec/selector"), ("ports", "/spec/ports")];
 pub(crate) const OF_ACCOUNT: &[Field] = &[("labels", "/metadata/labels")];
-pub(crate) const OF_BINDING: &[Field] = &[("roleRef", "/roleRef"), ("subjects", "/subjects")];
+const OF_BINDING: &[Field] = &[("roleRef", "/roleRef"), ("subjects", "/subjects")];
 
 /// Whether it is one for a trial.
 pub(crate) fn is_dev(spec: &VaultSpec) -> bool {
@@ -274,12 +274,12 @@ fn delegator(site: &Site<'_>) -> ClusterRoleBinding {
 pub(crate) const DELEGATOR: &str = "system:auth-delegator";
 
 /// A role of the cluster.
-pub(crate) fn role_ref(name: String) -> RoleRef {
+fn role_ref(name: String) -> RoleRef {
     RoleRef { api_group: "rbac.authorization.k8s.io".to_owned(), kind: "ClusterRole".to_owned(), name }
 }
 
 /// A service account in the namespace of the Vault.
-pub(crate) fn subject(site: &Site<'_>, name: String) -> Subject {
+fn subject(site: &Site<'_>, name: String) -> Subject {
     Subject {
         kind: "ServiceAccount".to_owned(),
         name,

@@ -11,10 +11,13 @@ use scone_api::{
     vault::{Vault, VaultStatus},
 };
 
-use crate::{admission::enabled, objects::Site, observe::Observation, pods::Pods};
+use crate::{admission::enabled, certificate::Certificate, objects::Site, observe::Observation, pods::Pods};
 
 /// Whether the injector works, where there is one. The host remembers since when.
 const INJECTOR: &str = "InjectorWorks";
+
+/// What to do where an injector is wanted that nobody allows.
+pub(crate) const NOT_ALLOWED: &str = "an administrator sets the setting injector of module vault to own-namespace";
 
 /// The verdict: the status, and why.
 pub(crate) struct Judgement {
@@ -55,10 +58,40 @@ impl Evidence<'_> {
         objects.all(|owned| owned.works() == Some(true))
     }
 
+    /// What keeps the Vault from being healthy while its injector does not work.
+    fn injector_starts(&self) -> Option<(State, Problem)> {
+        let (site, name) = (self.site, self.site.name);
+        let certificate = self.observation.certificate.problem(site);
+        if !site.injects() || (certificate.is_none() && self.work(true)) {
+            return None;
+        }
+        let late = is_overdue(self.said(), INJECTOR, "False", self.now);
+        let since = if late { format!(", after {} minutes", START / 60) } else { String::new() };
+        let message = format!("Vault serves, and its injector {name}-agent-injector does not yet{since}");
+        let message = match certificate {
+            Some(problem) => format!("{message}, for want of a certificate: {}", problem.message),
+            None if late => format!("{message}; see: kubectl logs deployment/{name}-agent-injector"),
+            None => message,
+        };
+        Some(if late {
+            (State::Unhealthy, Problem::new("InjectorNotReady", message))
+        } else {
+            (State::Pending, Problem::new("InjectorStarting", message))
+        })
+    }
+
     /// Whether the injector works. The host remembers since when.
     pub(crate) fn injector(&self) -> Condition {
         if !self.site.injects() {
-            return Condition::true_(INJECTOR, "NotWanted", "spec.injector.enabled is not true");
+            return if self.site.wants_injector() {
+                let message = format!("spec.injector.enabled has no effect: {NOT_ALLOWED}");
+                Condition::false_(INJECTOR, "NotAllowed", message)
+            } else {
+                Condition::true_(INJECTOR, "NotWanted", "spec.injector.enabled is not true")
+            };
+        }
+        if let Some(problem) = self.observation.certificate.problem(self.site) {
+            return Condition::false_(INJECTOR, problem.reason, problem.message);
         }
         if self.work(true) {
             return Condition::true_(INJECTOR, "Works", "it serves, and the API server knows its CA");
@@ -100,6 +133,10 @@ fn state(evidence: &Evidence<'_>) -> (State, Problem) {
     let Some(ready) = pods.ready.filter(|_| observation.silent.is_some() && observation.injectors.is_some()) else {
         return (State::Pending, Problem::new("Observing", "the pods are not known yet".to_owned()));
     };
+    if evidence.site.injects() && observation.certificate == Certificate::Unknown {
+        let message = "the certificate of the injector is not known yet".to_owned();
+        return (State::Pending, Problem::new("Observing", message));
+    }
     running(evidence, ready)
 }
 
@@ -114,18 +151,8 @@ fn running(evidence: &Evidence<'_>, ready: i32) -> (State, Problem) {
         let message = format!("pod {name}-0 is not ready yet: Vault starts, is initialised and unsealed");
         return (State::Pending, Problem::new("PodsStarting", message));
     }
-    if evidence.site.injects() && !evidence.work(true) {
-        let message = format!("Vault serves, and its injector {name}-agent-injector does not yet");
-        if is_overdue(evidence.said(), INJECTOR, "False", evidence.now) {
-            let message = format!(
-                "{message}, after {} minutes; see: kubectl logs deployment/{name}-agent-injector; it must reach the API server to \
-                 write its CA into MutatingWebhookConfiguration {name}-agent-injector.{}",
-                START / 60,
-                evidence.site.namespace
-            );
-            return (State::Unhealthy, Problem::new("InjectorNotReady", message));
-        }
-        return (State::Pending, Problem::new("InjectorStarting", message));
+    if let Some(found) = evidence.injector_starts() {
+        return found;
     }
     let probed = enabled(evidence.site.spec.server.readiness_probe.as_ref(), true);
     let message = if probed {

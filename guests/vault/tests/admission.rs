@@ -167,6 +167,38 @@ spec.autoUpdate: the registry is not watched; change spec.server.image, or delet
 }
 
 #[test]
+fn an_injector_that_no_administrator_allows_is_warned_of_and_never_refused() {
+    let judged = |settings: &str| {
+        let spec = "{server: {extraEnvironmentVars: {OWNER_ID: '1'}}, global: {}, injector: {enabled: true}}";
+        let request = format!("object: {}\nsettings: {settings}\n", object("vault", spec));
+        let judgement = testing::admit::<VaultModule>(&request).unwrap();
+        assert!(judgement.denied.is_none(), "{judgement}");
+        judgement.warnings
+    };
+    assert_snapshot!(judged("{}").join("\n"), @"spec.injector.enabled has no effect: an administrator sets the setting injector of module vault to own-namespace");
+    assert_eq!(judged("{injector: off}"), judged("{}"), "which is false");
+    assert_eq!(judged("{injector: 'off'}"), judged("{}"));
+    assert!(judged("{}").iter().all(|warning| warning.len() <= 120));
+    assert_eq!(judged("{injector: own-namespace}"), Vec::<String>::new());
+    assert_eq!(judged("{injector: all-namespaces}"), Vec::<String>::new());
+}
+
+#[test]
+fn the_manifest_hands_on_no_right() {
+    let grants = VaultModule::manifest().grants;
+    assert!(grants.roles.is_empty(), "{:?}", grants.roles);
+    assert!(!grants.children.iter().any(|rule| rule.kind.ends_with("Role")));
+    assert_eq!(grants.binds, ["system:auth-delegator"]);
+}
+
+#[test]
+fn a_scope_of_injectors_that_does_not_exist_is_refused_with_those_that_do() {
+    let causes = native::validate_settings::<VaultModule>(br#"{"injector":"cluster"}"#.to_vec()).unwrap_err();
+    assert_eq!(causes[0].field, "injector");
+    assert!(causes[0].message.contains("own-namespace"), "{}", causes[0].message);
+}
+
+#[test]
 fn an_unknown_setting_is_refused_by_name() {
     let causes = native::validate_settings::<VaultModule>(br#"{"injectorImagge":"x"}"#.to_vec()).unwrap_err();
     assert_eq!(causes[0].field, "injectorImagge");

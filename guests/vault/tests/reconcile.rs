@@ -1,5 +1,5 @@
 //! What the module answers: one rule each, from a settled cluster with one line changed.
-#![expect(clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "the helpers of tests may do what tests may")]
 
 mod support;
 
@@ -7,10 +7,10 @@ use insta::assert_snapshot;
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{Service, ServiceAccount},
-    rbac::v1::{ClusterRole, ClusterRoleBinding},
+    core::v1::Service,
+    rbac::v1::ClusterRoleBinding,
 };
-use operator_guest::{ConditionStatus, Strategy};
+use operator_guest::{ConditionStatus, Question, Strategy};
 use serde_json::{Value, json};
 use support::{
     SETTLED, answer, child, children, condition, fresh, replaced, server, since, situation, status, stored, verdict,
@@ -52,11 +52,8 @@ Service default/vault
 Service default/vault-internal
 ServiceAccount default/vault
 ServiceAccount default/vault-agent-injector
-ClusterRole vault-agent-injector.default
-ClusterRoleBinding vault-agent-injector.default
 Service default/vault-agent-injector-svc
 Deployment default/vault-agent-injector
-MutatingWebhookConfiguration vault-agent-injector.default
 ");
     assert_snapshot!(verdict(&answer), @"PENDING RollingOut: the StatefulSet is not there yet, or its latest change has not been seen");
 }
@@ -183,44 +180,162 @@ fn services_answer_before_vault_is_ready_since_it_is_initialised_through_them() 
     }
 }
 
-/// It makes its own certificate, and patches the CA into its own configuration.
 #[test]
-fn the_injector_may_do_what_its_certificate_needs_and_no_more() {
-    let answer = answer(SETTLED);
-    let role = child::<ClusterRole>(&answer, "vault-agent-injector.default");
-    assert_eq!(
-        role["rules"],
-        json!([{"apiGroups": ["admissionregistration.k8s.io"], "resources": ["mutatingwebhookconfigurations"], "verbs": ["get", "list", "watch", "patch"]}])
-    );
-    let binding = child::<ClusterRoleBinding>(&answer, "vault-agent-injector.default");
-    assert_eq!(
-        binding["subjects"][0],
-        json!({"kind": "ServiceAccount", "name": "vault-agent-injector", "namespace": "default"})
-    );
-    let deployment = child::<Deployment>(&answer, "vault-agent-injector");
-    let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].clone();
-    let auto =
-        env.as_array().unwrap().iter().find(|variable| variable["name"] == "AGENT_INJECT_TLS_AUTO").unwrap().clone();
+fn an_injector_that_no_administrator_allows_is_not_made_and_told() {
+    for yaml in [situation("not allowed"), with("settings: {injector: own-namespace}", "settings: {}")] {
+        let answer = answer(&yaml);
+        let made = children(&answer);
+        assert!(!made.iter().any(|child| child.contains("injector") || child.contains("Cluster")), "{made:?}");
+        assert!(answer.desired().unwrap().queries.iter().all(|query| !query.id.starts_with("injector")));
+        assert_eq!(status(&answer)["state"], "HEALTHY", "Vault works without it: {}", verdict(&answer));
+        assert_snapshot!(condition(&answer, "InjectorWorks"), @"False NotAllowed: spec.injector.enabled has no effect: an administrator sets the setting injector of module vault to own-namespace");
+    }
+}
+
+#[test]
+fn the_webhook_sees_the_pods_of_its_own_namespace_unless_an_administrator_allows_more() {
+    let selector = |yaml: &str| {
+        let webhooks = child::<MutatingWebhookConfiguration>(&answer(yaml), "vault-agent-injector.default");
+        webhooks["webhooks"][0]["namespaceSelector"].clone()
+    };
+    assert_eq!(selector(SETTLED), json!({"matchLabels": {"kubernetes.io/metadata.name": "default"}}));
+    let all = with("injector: own-namespace", "injector: all-namespaces");
+    let others = json!([{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]);
+    assert_eq!(selector(&all), json!({"matchExpressions": others}));
+}
+
+#[test]
+fn the_injector_has_no_rights() {
+    for scope in ["off", "own-namespace", "all-namespaces"] {
+        let answer = answer(&with("injector: own-namespace", &format!("injector: {scope}, authDelegator: true")));
+        let of_roles: Vec<_> = children(&answer).into_iter().filter(|child| child.contains("Role")).collect();
+        assert_eq!(of_roles, ["ClusterRoleBinding vault-auth-delegator.default"]);
+        let binding = child::<ClusterRoleBinding>(&answer, "vault-auth-delegator.default");
+        assert_eq!(binding["subjects"], json!([{"kind": "ServiceAccount", "name": "vault", "namespace": "default"}]));
+    }
+}
+
+#[test]
+fn the_certificate_is_a_secret_and_its_ca_what_the_api_server_is_told() {
+    let other = replaced(SETTLED, "data: {ca.crt: Q0E=}", "data: {ca.crt: T3RoZXI=}");
+    let answer = answer(&other);
     let webhooks = child::<MutatingWebhookConfiguration>(&answer, "vault-agent-injector.default");
-    assert_eq!(auto["value"], webhooks["metadata"]["name"]);
-    assert!(webhooks["webhooks"][0]["clientConfig"].get("caBundle").is_none(), "that field is the injector's");
+    assert_eq!(webhooks["webhooks"][0]["clientConfig"]["caBundle"], "T3RoZXI=");
+    assert_snapshot!(verdict(&answer), @"PENDING RollingOut: the MutatingWebhookConfiguration does not have the webhooks of the spec yet");
+    let pod = child::<Deployment>(&answer, "vault-agent-injector")["spec"]["template"]["spec"].clone();
     assert_eq!(
-        deployment["spec"]["template"]["spec"]["serviceAccountName"],
-        child::<ServiceAccount>(&answer, "vault-agent-injector")["metadata"]["name"]
+        pod["volumes"],
+        json!([{"name": "certs", "secret": {"secretName": "vault-agent-injector-certs", "defaultMode": 288}}])
     );
+    let mount = json!([{"name": "certs", "mountPath": "/etc/webhook/certs", "readOnly": true}]);
+    assert_eq!(pod["containers"][0]["volumeMounts"], mount);
+    let variables = pod["containers"][0]["env"].to_string();
+    assert!(variables.contains("/etc/webhook/certs/tls.crt") && variables.contains("/etc/webhook/certs/tls.key"));
+    assert!(!variables.contains("TLS_AUTO"), "{variables}");
+}
+
+#[test]
+fn only_the_ca_of_the_certificate_is_read() {
+    let answer = answer(SETTLED);
+    let query = answer.desired().unwrap().queries.iter().find(|query| query.id == "injector-certificate").unwrap();
+    let Question::Objects(query) = &query.question else { panic!("{query:?}") };
+    assert_eq!((query.kind.as_str(), query.namespace.as_deref()), ("Secret", Some("default")));
+    assert_eq!(query.name.as_deref(), Some("vault-agent-injector-certs"));
+    assert_eq!(query.fields, [r"data.ca\.crt"]);
+}
+
+#[test]
+fn without_a_certificate_all_but_the_webhook_is_made_and_the_way_out_is_told() {
+    let webhook = "MutatingWebhookConfiguration vault-agent-injector.default";
+    let absent = with(
+        "    objects:\n    - {apiVersion: v1, kind: Secret, metadata: {name: vault-agent-injector-certs, namespace: default}, data: {ca.crt: Q0E=}}\n",
+        "    objects: []\n",
+    );
+    for yaml in [absent, situation("no certificate"), support::certificate("data: {ca.crt: ''}")] {
+        let answer = answer(&yaml);
+        let made = children(&answer);
+        assert!(!made.iter().any(|child| child == webhook), "a webhook that worked goes too: {made:?}");
+        assert!(made.iter().any(|child| child == "Deployment default/vault-agent-injector"));
+        assert_snapshot!(condition(&answer, "InjectorWorks"), @"False CertificateMissing: Secret vault-agent-injector-certs in namespace default is missing, or has no ca.crt; it must hold tls.crt and tls.key for the DNS name vault-agent-injector-svc.default.svc, and ca.crt, which signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows");
+        assert_snapshot!(verdict(&answer), @"PENDING InjectorStarting: Vault serves, and its injector vault-agent-injector does not yet, for want of a certificate: Secret vault-agent-injector-certs in namespace default is missing, or has no ca.crt; it must hold tls.crt and tls.key for the DNS name vault-agent-injector-svc.default.svc, and ca.crt, which signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows");
+    }
+    assert_snapshot!(verdict(&answer(&situation("certificate late"))), @"UNHEALTHY InjectorNotReady: Vault serves, and its injector vault-agent-injector does not yet, after 5 minutes, for want of a certificate: Secret vault-agent-injector-certs in namespace default is missing, or has no ca.crt; it must hold tls.crt and tls.key for the DNS name vault-agent-injector-svc.default.svc, and ca.crt, which signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows");
+}
+
+#[test]
+fn a_ca_that_cannot_be_used_is_told_without_what_it_is() {
+    let key = "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t";
+    let long = "Q0FD".repeat(16 * 1024 + 1);
+    let mut told = String::new();
+    for value in ["-----BEGIN", "Q0E", "Q 0E", key, &long] {
+        let answer = answer(&support::certificate(&format!("data: {{ca.crt: '{value}'}}")));
+        told += &format!("{}\n", condition(&answer, "InjectorWorks"));
+        assert!(verdict(&answer).starts_with("PENDING InjectorStarting"), "{}", verdict(&answer));
+        assert!(!format!("{answer}").contains(value), "{value}");
+        assert!(!children(&answer).iter().any(|child| child.contains("Webhook")));
+    }
+    assert_snapshot!(told, @r"
+False CertificateUnusable: Secret vault-agent-injector-certs in namespace default has a ca.crt that is not base64; it must hold tls.crt and tls.key for the DNS name vault-agent-injector-svc.default.svc, and ca.crt, which signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows
+False CertificateUnusable: Secret vault-agent-injector-certs in namespace default has a ca.crt that is not base64; it must hold tls.crt and tls.key for the DNS name vault-agent-injector-svc.default.svc, and ca.crt, which signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows
+False CertificateUnusable: Secret vault-agent-injector-certs in namespace default has a ca.crt that is not base64; it must hold tls.crt and tls.key for the DNS name vault-agent-injector-svc.default.svc, and ca.crt, which signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows
+False CertificateUnusable: Secret vault-agent-injector-certs in namespace default has a ca.crt that is a private key; it must hold tls.crt and tls.key for the DNS name vault-agent-injector-svc.default.svc, and ca.crt, which signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows
+False CertificateUnusable: Secret vault-agent-injector-certs in namespace default has a ca.crt that is longer than 64 KiB; it must hold tls.crt and tls.key for the DNS name vault-agent-injector-svc.default.svc, and ca.crt, which signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows
+");
+    let longest = "Q0FD".repeat(16 * 1024);
+    let answer = answer(&support::certificate(&format!("data: {{ca.crt: {longest}}}")));
+    assert!(children(&answer).iter().any(|child| child.contains("Webhook")));
+}
+
+/// Kubelet does not start a pod whose Secret is missing.
+#[test]
+fn a_pod_of_the_injector_that_waits_for_its_certificate_is_no_riddle() {
+    let ready = "conditions: [{type: PodScheduled, status: \"True\"}, {type: Ready, status: \"True\"}]\n        containerStatuses:\n        - ";
+    let waits = |yaml: &str| {
+        replaced(
+            yaml,
+            &format!("{ready}{}", support::INJECTOR_RUNS),
+            "conditions: [{type: Ready, status: \"False\"}]\n        containerStatuses:\n        - {name: sidecar-injector, restartCount: 0, state: {waiting: {reason: ContainerCreating}}}",
+        )
+    };
+    let told = |yaml: &str| verdict(&answer(&waits(yaml)));
+    assert!(told(&situation("no certificate")).starts_with("PENDING InjectorStarting"));
+    let late = told(&situation("certificate late"));
+    assert!(late.starts_with("UNHEALTHY InjectorNotReady") && late.contains("vault-agent-injector-certs"), "{late}");
+    assert!(told(SETTLED).starts_with("UNHEALTHY PodNotReady"), "with its certificate it must start");
+}
+
+#[test]
+fn while_the_certificate_is_not_known_a_webhook_that_works_stays() {
+    let unknown = replaced(SETTLED, "  injector-certificate:\n", "  other:\n");
+    let denied = replaced(
+        SETTLED,
+        "  injector-certificate:\n    objects:\n",
+        "  injector-certificate:\n    denied: add it\n  other:\n    objects:\n",
+    );
+    for yaml in [&unknown, &denied] {
+        let webhooks = child::<MutatingWebhookConfiguration>(&answer(yaml), "vault-agent-injector.default");
+        assert_eq!(webhooks["webhooks"][0]["clientConfig"]["caBundle"], "Q0E=");
+    }
+    assert_snapshot!(verdict(&answer(&unknown)), @"PENDING Observing: the certificate of the injector is not known yet");
+    assert_snapshot!(verdict(&answer(&denied)), @"UNHEALTHY ClusterUnreadable: the injector's certificate cannot be listed: not granted: add it; let the operator list them");
+    let never = answer(&situation("certificate unknown"));
+    assert!(!children(&never).iter().any(|child| child.contains("Webhook")), "there is nothing to keep");
 }
 
 #[test]
 fn two_namespaces_may_have_a_vault_of_one_name() {
     let other = replaced(&fresh(), "namespace: default", "namespace: other");
     let names = |yaml: &str| {
-        children(&answer(yaml))
+        let yaml = replaced(yaml, "injector: own-namespace", "injector: own-namespace, authDelegator: true");
+        let certificate = SETTLED.split_once("  injector-certificate:\n").unwrap().1;
+        let certificate = certificate.split_once("  log-").unwrap().0.replace("namespace: default", "namespace: other");
+        children(&answer(&format!("{yaml}answers:\n  injector-certificate:\n{certificate}")))
             .into_iter()
             .filter(|child| child.contains("Cluster") || child.contains("Webhook"))
             .collect::<Vec<_>>()
     };
     let (one, two) = (names(&fresh()), names(&other));
-    assert!(one.len() == 3 && one.iter().all(|name| !two.contains(name)), "{one:?} {two:?}");
+    assert!(one.len() == 2 && one.iter().all(|name| !two.contains(name)), "{one:?} {two:?}");
 }
 
 #[test]
@@ -236,7 +351,7 @@ fn a_stateful_set_is_made_anew_only_where_that_is_allowed() {
 #[test]
 fn an_administrator_lets_vaults_ask_whose_a_token_is() {
     let answer =
-        answer(&with("settings: {}", "settings: {authDelegator: true, injectorImage: 'r/i:1', agentImage: 'r/a:1'}"));
+        answer(&with("settings: {", "settings: {authDelegator: true, injectorImage: 'r/i:1', agentImage: 'r/a:1', "));
     let binding = child::<ClusterRoleBinding>(&answer, "vault-auth-delegator.default");
     assert_eq!(binding["roleRef"]["name"], "system:auth-delegator");
     let deployment =
@@ -298,7 +413,7 @@ PENDING Observing: the pods are not known yet
 PENDING RollingOut: the StatefulSet does not have the image of the spec yet
 PENDING PodsStarting: pod vault-0 is not ready yet: Vault starts, is initialised and unsealed
 PENDING InjectorStarting: Vault serves, and its injector vault-agent-injector does not yet
-PENDING InjectorStarting: Vault serves, and its injector vault-agent-injector does not yet
+PENDING RollingOut: the MutatingWebhookConfiguration does not have the webhooks of the spec yet
 PENDING Deleting: the Vault is being deleted, and its objects with it
 ");
 }
@@ -315,7 +430,7 @@ fn what_has_had_its_time_is_unhealthy() {
         assert!(late.starts_with(&format!("UNHEALTHY {reason}")), "{late}");
         assert!(early.starts_with("PENDING"), "{early}");
     }
-    assert_snapshot!(verdict(&answer(&situation("injector late"))), @"UNHEALTHY InjectorNotReady: Vault serves, and its injector vault-agent-injector does not yet, after 5 minutes; see: kubectl logs deployment/vault-agent-injector; it must reach the API server to write its CA into MutatingWebhookConfiguration vault-agent-injector.default");
+    assert_snapshot!(verdict(&answer(&situation("injector late"))), @"UNHEALTHY InjectorNotReady: Vault serves, and its injector vault-agent-injector does not yet, after 5 minutes; see: kubectl logs deployment/vault-agent-injector");
 }
 
 #[test]

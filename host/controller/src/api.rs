@@ -58,8 +58,28 @@ impl<'a> Api<'a> {
         manager: &str,
         document: &Document,
     ) -> Result<u64, Error> {
-        let query = format!("fieldManager={manager}&force=true");
-        let path = self.path(identity, Some(&identity.name), subresource, &query)?;
+        self.patch(identity, subresource, &format!("fieldManager={manager}&force=true"), document).await
+    }
+
+    /// Server-side apply of an object that is not there, as far as the cache shows. One that is there after all keeps what others claim
+    /// of it: that is a conflict, and the next look finds out whose it is.
+    pub(crate) async fn introduce(
+        &self,
+        identity: &ObjectRef,
+        manager: &str,
+        document: &Document,
+    ) -> Result<u64, Error> {
+        self.patch(identity, None, &format!("fieldManager={manager}"), document).await
+    }
+
+    async fn patch(
+        &self,
+        identity: &ObjectRef,
+        subresource: Option<&str>,
+        query: &str,
+        document: &Document,
+    ) -> Result<u64, Error> {
+        let path = self.path(identity, Some(&identity.name), subresource, query)?;
         let body = document.to_bytes();
         let answer = self.send("apply", identity, Method::PATCH, path, "application/apply-patch+yaml", body).await?;
         Ok(version(&Document::new(answer)))
@@ -81,12 +101,17 @@ impl<'a> Api<'a> {
         }
     }
 
-    /// Creates an object; one that exists already is fine.
-    pub(crate) async fn create(&self, identity: &ObjectRef, manager: &str, document: &Document) -> Result<(), Error> {
+    /// Creates an object and gives its version; none when one exists already, which stays as it is.
+    pub(crate) async fn create(
+        &self,
+        identity: &ObjectRef,
+        manager: &str,
+        document: &Document,
+    ) -> Result<Option<u64>, Error> {
         let path = self.path(identity, None, None, &format!("fieldManager={manager}"))?;
         match self.send("create", identity, Method::POST, path, "application/json", document.to_bytes()).await {
-            Err(Error::Refused { code: 409, .. }) => Ok(()),
-            other => other.map(drop),
+            Err(Error::Refused { code: 409, .. }) => Ok(None),
+            other => other.map(|answer| Some(version(&Document::new(answer)))),
         }
     }
 
@@ -130,6 +155,10 @@ impl<'a> Api<'a> {
         subresource: Option<&str>,
         query: &str,
     ) -> Result<String, Error> {
+        // Names come from modules. What a plan holds was looked at before; this is the one place where all of them become paths.
+        if !identity.is_addressable() {
+            return Err(Error::Unaddressable { identity: identity.clone() });
+        }
         let ObjectRef { api_version, kind, namespace, .. } = identity;
         let Some((plural, namespaced)) = self.cache.resource(api_version, kind) else {
             return Err(Error::NotServed { api_version: api_version.clone(), kind: kind.clone() });

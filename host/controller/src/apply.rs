@@ -87,6 +87,7 @@ async fn children(ctx: &Context, api: &Api<'_>, module: &str, plan: &Plan, appli
         for (step, done) in alike.iter().zip(together(doing).await) {
             match done {
                 Ok(Done::Held(trouble)) => applied.contended.push(trouble),
+                Ok(Done::Written { verb: "unchanged", .. }) => {}
                 Ok(Done::Written { claimed, verb, version }) => {
                     if claimed {
                         applied.wrote(module, &step.identity, "claim");
@@ -198,7 +199,16 @@ fn gone(ctx: &Context, plan: &Plan) -> bool {
 /// What was done, and the version that the object has now.
 async fn write(api: &Api<'_>, manager: &str, step: &Step) -> Result<(&'static str, u64), Error> {
     let Some(document) = &step.document else { return Ok(("unchanged", 0)) };
-    match api.apply(&step.identity, None, manager, document).await {
+    let written = match step.verb {
+        Verb::Create if step.once => {
+            // One that the cache did not show stays as it is.
+            let version = api.create(&step.identity, manager, document).await?;
+            return Ok(version.map_or(("unchanged", 0), |version| ("create", version)));
+        }
+        Verb::Create => api.introduce(&step.identity, manager, document).await,
+        _ => api.apply(&step.identity, None, manager, document).await,
+    };
+    match written {
         Ok(version) => Ok(match step.verb {
             Verb::Create => ("create", version),
             Verb::Adopt => ("adopt", version),

@@ -38,6 +38,12 @@ pub enum Error {
         /// Kind.
         kind: String,
     },
+    /// A name that no object can have, and that would lead to another path.
+    #[error("{identity} has no namespace and name that an API path can hold; nothing is sent")]
+    Unaddressable {
+        /// Which object.
+        identity: ObjectRef,
+    },
     /// The first list of a kind is not complete.
     #[error("the cache of {api_version} {kind} is not complete yet; nothing is reconciled before it is")]
     NotSynced {
@@ -72,6 +78,7 @@ impl Error {
             Self::Refused { .. } => "ApiRefused",
             Self::Unreachable { .. } => "ApiUnreachable",
             Self::NotServed { .. } => "KindNotServed",
+            Self::Unaddressable { .. } => "DocumentMismatch",
             Self::NotSynced { .. } => "CacheNotSynced",
             Self::TooSlow { .. } => "ReconcileTooSlow",
             Self::Unreadable { .. } => "ObjectUnreadable",

@@ -33,7 +33,7 @@ pub use background::background;
 pub use error::Error;
 pub use lease::Lease;
 pub use operate::{Operator, Surroundings, TaskEnded, Tasks, Witness};
-pub use outside::{Beyond, Detours};
+pub use outside::{Beyond, Reach};
 pub use ports::{Asker, Cache, Clock, Found, Outside};
 pub use queue::{Class, Queue};
 pub use reconcile::{Context, Outcome, reconcile};

@@ -1,6 +1,7 @@
 //! The world beyond Kubernetes objects, asked in the background: a question is answered with what is known, and its parent comes back
 //! when that changes.
 
+mod addresses;
 mod deeds;
 mod http;
 mod pods;
@@ -15,7 +16,7 @@ use kube::Client;
 use operator_core::{Action, Deed, Finding, ObjectRef, Query, QueryFailure, Question};
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 
-pub use self::http::Detours;
+pub use self::http::Reach;
 use self::{deeds::Deeds, http::Servers, questions::Questions};
 use crate::{Asker, Cache, Clock, Found, Outside, Store, apply};
 
@@ -35,9 +36,9 @@ impl Beyond {
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         wake: UnboundedSender<ObjectRef>,
-        detours: Detours,
+        reach: Reach,
     ) -> Self {
-        let (servers, permits) = (Servers::new(client.clone(), detours), Semaphore::new(AT_ONCE));
+        let (servers, permits) = (Servers::new(client.clone(), reach), Semaphore::new(AT_ONCE));
         let field = Arc::new(Field { client, store, clock, wake, servers, permits });
         Self { questions: Arc::new(Questions::new(Arc::clone(&field))), deeds: Arc::new(Deeds::new(field)) }
     }

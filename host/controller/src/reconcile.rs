@@ -192,11 +192,12 @@ fn is_behind(ctx: &Context, parent: &ObjectRef) -> bool {
     waits && ctx.cache.get(parent).is_some()
 }
 
-/// Objects beside its own whose changes concern a parent: those that it sets fields on, and the one that it wants and another one has.
+/// Objects beside its own whose changes concern a parent: those that it sets fields on, and those that it wants and cannot have.
 fn in_its_way(desired: &Desired, rejection: Option<&Rejection>) -> Arc<[ObjectRef]> {
     let taken = match rejection {
-        Some(Rejection::OwnedByOther { identity, .. }) => Some(identity),
-        _ => None,
+        Some(Rejection::OwnedByOther { identity, .. }) => std::slice::from_ref(identity),
+        Some(Rejection::AlreadyExists { objects, .. }) => objects,
+        _ => &[],
     };
     desired.partials.iter().map(|partial| &partial.identity).chain(taken).cloned().collect()
 }

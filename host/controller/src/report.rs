@@ -100,7 +100,7 @@ pub(crate) async fn publish(
     let regarding = event.regarding.as_ref().unwrap_or(parent);
     let uid = Some(uid).filter(|_| regarding == parent);
     let (document, identity) = document(regarding, uid, module, event, ctx.clock.now());
-    Api::new(&ctx.client, &*ctx.cache).create(&identity, &plan::manager(module), &document).await
+    Api::new(&ctx.client, &*ctx.cache).create(&identity, &plan::manager(module), &document).await.map(drop)
 }
 
 /// Publishes one event of the host itself.
@@ -112,7 +112,7 @@ pub(crate) async fn announce(
     now: i64,
 ) -> Result<(), Error> {
     let (document, identity) = document(regarding, None, "host", event, now);
-    Api::new(client, cache).create(&identity, &plan::manager("host"), &document).await
+    Api::new(client, cache).create(&identity, &plan::manager("host"), &document).await.map(drop)
 }
 
 /// One event. Its name is a hash of what it says and when, so that a retry makes no second one, and short enough for any object.

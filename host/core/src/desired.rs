@@ -49,7 +49,7 @@ pub enum Strategy {
     Apply,
     /// Server-side apply; delete and create when a field is immutable.
     RecreateOnImmutable,
-    /// Create when absent, never touch again.
+    /// Create when absent, never touch what exists, whoever made it.
     CreateOnce,
     /// Apply only while absent.
     OnDelete,

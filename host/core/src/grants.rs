@@ -164,9 +164,11 @@ pub fn deed(grants: &Grants, deed: &Deed, place: Place<'_>) -> Result<(), Ungran
 }
 
 fn objects(grants: &Grants, query: &ObjectQuery, place: Place<'_>) -> Result<(), Ungranted> {
-    // The field itself, or something in it.
+    // The field itself, or something in it. A dot after a backslash is part of a key, and leads nowhere.
     let lies_in = |field: &String, granted: &String| {
-        field.strip_prefix(&**granted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        field
+            .strip_prefix(&**granted)
+            .is_some_and(|rest| rest.is_empty() || (rest.starts_with('.') && !granted.ends_with('\\')))
     };
     let covers_fields = |granted: &[String]| {
         granted.is_empty()
@@ -363,6 +365,23 @@ mod tests {
         assert!(!allowed(&["status.phase", "spec"]));
         assert!(!allowed(&["statusless"]));
         assert!(!allowed(&[]), "no fields means the whole object");
+    }
+
+    #[test]
+    fn a_dot_after_a_backslash_is_part_of_a_key_and_leads_nowhere() {
+        let allowed = |granted: &str, asked: &str| {
+            let rule = ObjectRule {
+                api_version: "v1".into(),
+                kind: "Pod".into(),
+                namespaces: NamespaceRule::All,
+                fields: vec![granted.into()],
+            };
+            let grants = Grants { objects: vec![rule], ..Grants::default() };
+            question(&grants, &objects_query(&[asked]), PLACE).is_ok()
+        };
+        assert!(allowed(r"data.ca\.crt", r"data.ca\.crt") && allowed("data", r"data.ca\.crt"));
+        assert!(!allowed(r"data.ca\.crt", r"data.tls\.key") && !allowed(r"data.ca\.crt", "data"));
+        assert!(!allowed("data.tls", r"data.tls\.key") && !allowed(r"data.tls\", r"data.tls\.key"));
     }
 
     #[test]

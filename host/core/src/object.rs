@@ -30,6 +30,18 @@ impl ObjectRef {
         Self { api_version: api_version.to_owned(), kind: kind.to_owned(), namespace: None, name: name.to_owned() }
     }
 
+    /// Whether namespace and name can stand in an API path and lead to this object and nowhere else. Kubernetes lets most kinds have less;
+    /// names of roles may hold colons.
+    pub fn is_addressable(&self) -> bool {
+        let plain =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:@+~$&'()*,;=!".contains(&byte));
+        let name = &*self.name;
+        let named = !name.is_empty() && name.len() <= 253 && name != "." && name != ".." && plain(name);
+        let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let placed = |namespace: &String| (1..=63).contains(&namespace.len()) && namespace.bytes().all(label);
+        named && self.namespace.as_ref().is_none_or(placed)
+    }
+
     /// The API group: empty for the core group.
     pub fn group(&self) -> &str {
         self.api_version.split_once('/').map_or("", |(group, _)| group)

@@ -3,6 +3,8 @@
 mod check;
 mod children;
 mod known;
+mod order;
+mod ownership;
 mod partials;
 mod record;
 
@@ -11,6 +13,8 @@ use std::{collections::BTreeMap, fmt};
 use operator_contract::Grants;
 
 pub use known::Known;
+pub use ownership::ADOPT;
+pub(crate) use ownership::adoptable;
 
 use crate::{
     Child, Desired, Document, Identity, ObjectRef, Observed, Rejection, diff::Change, grants::Place, inventory,
@@ -95,6 +99,8 @@ pub struct Step {
     pub exists_suffices: bool,
     /// Whether a refused change of an immutable field leads to delete and create.
     pub recreate: bool,
+    /// Whether it is only ever made, and never written when it exists.
+    pub once: bool,
     /// The UID of the existing object.
     pub uid: Option<String>,
 }
@@ -106,7 +112,7 @@ pub enum Verb {
     Create,
     /// It differs.
     Update,
-    /// It exists and belongs to nobody: take it over.
+    /// It exists, belongs to nobody, and may become this parent's: take it over.
     Adopt,
     /// It is as wanted.
     Unchanged,
@@ -241,15 +247,21 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Rejection> {
     check::answer(&input)?;
     let children: &[Child] = if input.finalizing && input.desired.finalized { &[] } else { &input.desired.children };
     let mut ordered: Vec<&Child> = children.iter().collect();
-    ordered.sort_by(|a, b| (a.stage, &a.identity).cmp(&(b.stage, &b.identity)));
-    let mut steps = Vec::with_capacity(ordered.len());
+    ordered.sort_by_key(|child| (child.stage, order::rank(&child.identity), &child.identity));
+    let (mut steps, mut unmarked) = (Vec::with_capacity(ordered.len()), Vec::new());
     let (mut open_stage, mut known) = (u32::MAX, Known::default());
     for child in ordered {
         let wanted = known::fingerprint(&input, &parent, child);
         let as_wanted = input.known.of(&input, child, wanted);
         let step = match &as_wanted {
             Some(as_wanted) => as_wanted.step(child.stage),
-            None => children::step(&input, &parent, child, child.stage > open_stage)?,
+            None => match children::step(&input, &parent, child, child.stage > open_stage)? {
+                Some(step) => step,
+                None => {
+                    unmarked.push(child.identity.clone());
+                    continue;
+                }
+            },
         };
         if let Some(as_wanted) = as_wanted.or_else(|| known::AsWanted::new(&input, &step, wanted)) {
             known.keep(as_wanted);
@@ -259,6 +271,9 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Rejection> {
             open_stage = open_stage.min(step.stage);
         }
         steps.push(step);
+    }
+    if !unmarked.is_empty() {
+        return Err(Rejection::AlreadyExists { objects: unmarked, parent });
     }
     let prune = children::prune(&input, &parent, &steps)?;
     let partials = partials::steps(&input)?;

@@ -1,11 +1,14 @@
 //! Objects reduced to declared fields, so that neither cache nor module holds more than a manifest asks for.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::{Document, DocumentError};
 
 /// The object with only these dotted paths, besides its identity. A path goes through lists element by element:
-/// `spec.containers.name`. No fields at all means the whole object.
+/// `spec.containers.name`. A key that has a dot in it is written with a backslash before the dot: `data.ca\.crt`. No fields at all means
+/// the whole object.
 pub fn project(document: &Document, fields: &[String]) -> Result<Document, DocumentError> {
     if fields.is_empty() {
         return Ok(document.clone());
@@ -14,12 +17,32 @@ pub fn project(document: &Document, fields: &[String]) -> Result<Document, Docum
     let mut out = Value::Object(Map::new());
     let identity = ["apiVersion", "kind", "metadata.name", "metadata.namespace", "metadata.uid"];
     for path in identity.into_iter().chain(fields.iter().map(String::as_str)) {
-        copy(&object, &mut out, &path.split('.').collect::<Vec<_>>());
+        copy(&object, &mut out, &steps(path));
     }
     Ok(Document::from_value(&out))
 }
 
-fn copy(from: &Value, into: &mut Value, path: &[&str]) {
+/// The keys of a dotted path.
+fn steps(path: &str) -> Vec<Cow<'_, str>> {
+    let mut steps: Vec<Cow<'_, str>> = Vec::new();
+    let mut joins = false;
+    for part in path.split('.') {
+        // The backslash belongs to the dot after it.
+        let (text, escapes) = part.strip_suffix('\\').map_or((part, false), |text| (text, true));
+        match steps.last_mut().filter(|_| joins) {
+            Some(step) => {
+                let step = step.to_mut();
+                step.push('.');
+                step.push_str(text);
+            }
+            None => steps.push(Cow::Borrowed(text)),
+        }
+        joins = escapes;
+    }
+    steps
+}
+
+fn copy(from: &Value, into: &mut Value, path: &[Cow<'_, str>]) {
     let Some((key, rest)) = path.split_first() else {
         *into = from.clone();
         return;
@@ -29,8 +52,8 @@ fn copy(from: &Value, into: &mut Value, path: &[&str]) {
             if !into.is_object() {
                 *into = Value::Object(Map::new());
             }
-            if let (Value::Object(target), Some(inner)) = (into, map.get(*key)) {
-                copy(inner, target.entry(*key).or_insert(Value::Null), rest);
+            if let (Value::Object(target), Some(inner)) = (into, map.get(&**key)) {
+                copy(inner, target.entry(&**key).or_insert(Value::Null), rest);
             }
         }
         Value::Array(elements) => {
@@ -60,6 +83,21 @@ mod tests {
         let expected = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
             "spec": {"nodeName": "n", "containers": [{"name": "a"}, {"name": "b"}]}});
         assert_eq!(projected, expected);
+    }
+
+    #[test]
+    fn a_backslash_makes_a_dot_part_of_a_key_and_nothing_beside_it_comes_along() {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "type": "kubernetes.io/tls",
+            "data": {"ca.crt": "Q0E=", "ca": {"crt": "x"}, "tls.crt": "Yw==", "tls.key": "aw=="}});
+        let shown = |field: &str| {
+            let projected = project(&Document::from_value(&secret), &[field.to_owned()]).unwrap().to_value().unwrap();
+            projected.get("data").cloned()
+        };
+        assert_eq!(shown(r"data.ca\.crt"), Some(json!({"ca.crt": "Q0E="})));
+        assert_eq!(shown("data.ca.crt"), Some(json!({"ca": {"crt": "x"}})), "without it the dot goes deeper");
+        assert_eq!(shown(r"data.c\.a\.crt"), Some(json!({})));
+        assert_eq!(shown(r"data\.ca\.crt"), None);
+        assert_eq!(steps(r"metadata.annotations.a\.b/c\.d.e"), ["metadata", "annotations", "a.b/c.d", "e"]);
     }
 
     #[test]

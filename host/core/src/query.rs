@@ -131,9 +131,22 @@ impl HttpRequest {
         if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return Err("write spaces and other special characters of the path as %XX");
         }
+        if has_dot_segment(path) {
+            return Err("write no . or .. between the slashes of the path, also not as %XX: they lead to another one");
+        }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Server { secure, host: host.to_ascii_lowercase(), port: port.unwrap_or(usual), path })
     }
+}
+
+/// Whether a reader of the URL may go up or stay: dots between slashes, also when they or the slashes are escaped, since servers and
+/// proxies differ in what they resolve before they decode. A backslash is a slash to some.
+fn has_dot_segment(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default().to_ascii_lowercase();
+    // Twice, for those who decode twice.
+    let decoded = ["%25", "%2e", "%2f", "%5c"].into_iter().zip(["%", ".", "/", "/"]);
+    let decoded = decoded.fold(path, |path, (escaped, plain)| path.replace(escaped, plain));
+    decoded.split(['/', '\\']).any(|part| part == "." || part == ".." || part.starts_with("..;"))
 }
 
 fn is_of_a_name(c: char) -> bool {
@@ -275,6 +288,7 @@ mod tests {
         assert_eq!(server("http://10.0.0.1?x").unwrap(), (false, "10.0.0.1".into(), 80, "/?x".into()));
         assert_eq!(server("https://[::1]:8443/a").unwrap(), (true, "::1".into(), 8443, "/a".into()));
         assert_eq!(server("https://[::1]").unwrap(), (true, "::1".into(), 443, "/".into()));
+        assert_eq!(server("https://cas/v1.2/a..b/.c/d?x=../e").unwrap().3, "/v1.2/a..b/.c/d?x=../e");
     }
 
     #[test]
@@ -293,6 +307,16 @@ mod tests {
             "https://[cas]",
             "https://cas/a b",
             "https://c\tas",
+            "https://cas/v1/sessions/../keys",
+            "https://cas/v1/./keys",
+            "https://cas/..",
+            "https://cas/a/%2e%2E/b",
+            "https://cas/a/.%2e/b",
+            "https://cas/a/..%2fb",
+            "https://cas/a%2f..%2fb",
+            "https://cas/a\\..\\b",
+            "https://cas/a/%252e%252e/b",
+            "https://cas/..;x/b",
         ] {
             assert!(server(url).is_err(), "{url}");
         }

@@ -1,6 +1,6 @@
 //! Why an answer is refused as a whole. Nothing of a refused answer is applied, not even the valid part.
 
-use crate::{ObjectRef, grants::Ungranted};
+use crate::{ObjectRef, grants::Ungranted, plan};
 
 /// Why an answer is refused. Each text names the thing, what is wrong with it and the fix, for the module's author.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +50,22 @@ pub enum Rejection {
         /// Its owner.
         owner: String,
     },
+    /// Objects of these names exist, and nothing marks them as this parent's.
+    #[error(
+        "{} already {} and nothing says that this operator or the one before it made {} for {parent}; delete what is not needed, give the \
+         parent another name, or have it taken over: annotate {parent} with {}={}",
+        list(objects, ToString::to_string, ", "),
+        if objects.len() == 1 { "exists," } else { "exist," },
+        if objects.len() == 1 { "it" } else { "them" },
+        plan::ADOPT,
+        list(objects, plan::adoptable, ","),
+    )]
+    AlreadyExists {
+        /// Which objects.
+        objects: Vec<ObjectRef>,
+        /// The parent.
+        parent: ObjectRef,
+    },
     /// Nobody would clean this up.
     #[error("{identity} cannot be owned by {parent} and would stay behind; set finalizer: true in the manifest")]
     NeedsFinalizer {
@@ -78,8 +94,13 @@ impl Rejection {
             Self::ForeignField { .. } => "ForeignField",
             Self::Oversized { .. } => "ObjectTooLarge",
             Self::OwnedByOther { .. } => "OwnedByOther",
+            Self::AlreadyExists { .. } => "AlreadyExists",
             Self::NeedsFinalizer { .. } => "NeedsFinalizer",
             Self::Malformed { .. } => "AnswerMalformed",
         }
     }
+}
+
+fn list(objects: &[ObjectRef], name: impl Fn(&ObjectRef) -> String, between: &str) -> String {
+    objects.iter().map(name).collect::<Vec<_>>().join(between)
 }

@@ -10,6 +10,7 @@ use operator_core::{
     Document, Module,
     contract::{Manifest, ParentKind, Phase, WebhookRule},
 };
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::Error;
@@ -44,6 +45,8 @@ struct Served {
 struct Table {
     paths: HashMap<String, Arc<Binding>>,
     modules: BTreeMap<String, Served>,
+    /// Whether any module converts.
+    converts: bool,
 }
 
 /// Modules by the paths that their manifests name.
@@ -105,6 +108,11 @@ impl Bindings {
         table.modules.values().find(serves).map(|served| Arc::clone(&served.module))
     }
 
+    /// Whether any module converts.
+    pub(crate) fn converts(&self) -> bool {
+        self.table.load().converts
+    }
+
     /// The manifests of all modules, by name.
     pub(crate) fn manifests(&self) -> Vec<Manifest> {
         self.table.load().modules.values().map(|served| served.module.manifest().clone()).collect()
@@ -127,7 +135,14 @@ fn table(modules: BTreeMap<String, Served>) -> Result<Table, Error> {
             }
         }
     }
-    Ok(Table { paths, modules })
+    let converts = modules.values().flat_map(|served| &served.module.manifest().kinds).any(is_converted);
+    Ok(Table { paths, modules, converts })
+}
+
+/// Whether the API server is told to have this kind converted here: the CRD has several versions, and says so.
+fn is_converted(kind: &ParentKind) -> bool {
+    let versions = kind.crd.pointer("/spec/versions").and_then(Value::as_array).map_or(0, Vec::len);
+    versions > 1 && kind.crd.pointer("/spec/conversion/strategy").and_then(Value::as_str) == Some("Webhook")
 }
 
 #[cfg(test)]

@@ -214,9 +214,11 @@ impl Certificates {
     async fn managed(&self, managed: &Managed, registrar: &Registrar) -> Result<bool, Error> {
         let Managed { stored, names, lifetimes, leading } = managed;
         let now = (self.clock)();
-        let unmade = |error: rcgen::Error| Error::Certificate {
+        // In fixed words: a reader of PEM quotes the lines of a key that it cannot read.
+        let unmade = |_: rcgen::Error| Error::Certificate {
             place: stored.place(),
-            why: format!("no certificate can be made: {error}; delete the Secret, it is made anew"),
+            why: "its authority or names cannot be used to make a certificate; delete the Secret, it is made anew"
+                .to_owned(),
         };
         let Some((state, version)) = stored.load().await? else {
             if registrar.withdrawn().await? {

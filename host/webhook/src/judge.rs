@@ -3,8 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body_util::Full;
 use operator_core::{
     Denial, Document, Failure, FailureKind, Generation, Judgement,
     contract::{Operation, Phase},
@@ -18,12 +22,18 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
-    Answer, Bindings, Malformed, Review, Witness,
+    Answer, Bindings, Review, Witness,
     bindings::Binding,
+    budget::{Budget, Peer},
     convert::{self, Conversion, Unconverted},
+    intake,
     patience::within,
     probe, scope,
 };
+
+mod done;
+
+use done::Done;
 
 /// The path of all conversions.
 pub(crate) const CONVERT: &str = "/convert";
@@ -35,6 +45,11 @@ pub struct Limits {
     pub admission_bytes: usize,
     /// Largest conversion request, in bytes: the API server sends whole lists.
     pub conversion_bytes: usize,
+    /// Bytes that all admission requests may hold at a time, half of them those of one address; the others wait.
+    /// Conversions have their own, so that large lists take nothing from what users wait for.
+    pub admission_budget: usize,
+    /// The same for conversions.
+    pub conversion_budget: usize,
     /// Longest admission; the API server's own patience, if it is shorter, counts.
     pub admission: Duration,
     /// Longest conversion; the API server waits 30 s.
@@ -48,6 +63,10 @@ impl Default for Limits {
         Self {
             admission_bytes: 3 * 1024 * 1024,
             conversion_bytes: 64 * 1024 * 1024,
+            // As many of the largest as a third of `at_once`; real ones are a hundred times smaller.
+            admission_budget: 64 * 1024 * 1024,
+            // The smallest of which one address gets one of the largest in a half.
+            conversion_budget: 128 * 1024 * 1024,
             admission: Duration::from_secs(10),
             conversion: Duration::from_secs(30),
             at_once: 64,
@@ -60,43 +79,25 @@ pub struct Judge {
     bindings: Arc<Bindings>,
     limits: Limits,
     permits: Semaphore,
+    admissions: Budget,
+    conversions: Budget,
     namespace: String,
     witness: Arc<dyn Witness>,
-}
-
-/// An answer, and what is counted of it.
-struct Done {
-    outcome: &'static str,
-    code: StatusCode,
-    body: Vec<u8>,
-}
-
-impl Done {
-    fn json(outcome: &'static str, body: Vec<u8>) -> Self {
-        Self { outcome, code: StatusCode::OK, body }
-    }
-
-    fn text(outcome: &'static str, code: StatusCode, text: &str) -> Self {
-        Self { outcome, code, body: text.to_owned().into_bytes() }
-    }
-
-    fn malformed(why: &Malformed) -> Self {
-        Self::text("malformed", StatusCode::BAD_REQUEST, &why.to_string())
-    }
 }
 
 impl Judge {
     /// A judge over these modules. `namespace` is the operator's own.
     pub fn new(bindings: Arc<Bindings>, limits: Limits, namespace: &str, witness: Arc<dyn Witness>) -> Self {
         let permits = Semaphore::new(limits.at_once.clamp(1, Semaphore::MAX_PERMITS));
-        Self { bindings, limits, permits, namespace: namespace.to_owned(), witness }
+        let admissions = Budget::new(limits.admission_budget, limits.admission_bytes);
+        let conversions = Budget::new(limits.conversion_budget, limits.conversion_bytes);
+        Self { bindings, limits, permits, admissions, conversions, namespace: namespace.to_owned(), witness }
     }
 
     /// Answers one request. Never fails: what is no request is answered with a code from 400 on.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
     where
         B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let started = Instant::now();
         let (head, body) = request.into_parts();
@@ -109,33 +110,41 @@ impl Judge {
         let kind = if done.code == StatusCode::OK { "application/json" } else { "text/plain; charset=utf-8" };
         let mut response = Response::new(Full::from(done.body));
         *response.status_mut() = done.code;
-        response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if done.unread {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 
     async fn route<B>(&self, head: &Parts, body: B, binding: Option<&Binding>) -> Done
     where
         B: http_body::Body<Data = Bytes>,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let path = head.uri.path();
         let converts = path == CONVERT;
         if binding.is_none() && !converts && path != probe::PATH {
-            return Done::text("unknown", StatusCode::NOT_FOUND, "no module is asked under this path");
+            let text = "no module is asked under this path; load the module that names it";
+            return Done::unasked("unknown", StatusCode::NOT_FOUND, text);
+        }
+        if converts && !self.bindings.converts() {
+            return Done::unasked("unknown", StatusCode::NOT_FOUND, "no module converts anything; load one that does");
         }
         if head.method.as_str() != "POST" {
-            return Done::text("malformed", StatusCode::METHOD_NOT_ALLOWED, "send reviews with POST");
+            return Done::unasked("malformed", StatusCode::METHOD_NOT_ALLOWED, "send reviews with POST");
         }
-        let (limit, longest) = if converts {
-            (self.limits.conversion_bytes, self.limits.conversion)
+        let (limit, longest, budget) = if converts {
+            (self.limits.conversion_bytes, self.limits.conversion, &self.conversions)
         } else {
-            (self.limits.admission_bytes, self.limits.admission)
+            (self.limits.admission_bytes, self.limits.admission, &self.admissions)
         };
         let within = within(head.uri.query().unwrap_or_default(), longest);
         let deadline = Instant::now() + within;
-        let body = match read(body, limit, deadline).await {
-            Ok(body) => body,
-            Err(done) => return done,
+        let peer = head.extensions.get::<Peer>().copied();
+        // Held until the answer is made: what is read out of the body are parts of it.
+        let (body, _share) = match intake::read(body, limit, (budget, peer), deadline).await {
+            Ok(read) => read,
+            Err(why) => return Done::unread(&why),
         };
         match binding {
             _ if converts => self.convert(&body, within, deadline).await,
@@ -299,22 +308,6 @@ fn patch_for(mut object: Value, wanted: &Value) -> Result<Vec<Value>, String> {
         serde_json::from_value(Value::Array(operations.clone())).map_err(|error| error.to_string())?;
     json_patch::patch(&mut object, &parsed).map_err(|error| error.to_string())?;
     if object == *wanted { Ok(operations) } else { Err("it leads to another object".to_owned()) }
-}
-
-async fn read<B>(body: B, limit: usize, deadline: Instant) -> Result<Bytes, Done>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    match timeout_at(deadline, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let text = format!("the body is larger than {limit} bytes");
-            Err(Done::text("too_large", StatusCode::PAYLOAD_TOO_LARGE, &text))
-        }
-        Ok(Err(_)) => Err(Done::text("malformed", StatusCode::BAD_REQUEST, "the body ends too early")),
-        Err(_) => Err(Done::text("late", StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
-    }
 }
 
 #[cfg(test)]

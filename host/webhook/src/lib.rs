@@ -6,9 +6,12 @@
 //! `operator_core::judge`. Writes to the API server are in `registration`, `certificates::secret` and `probe` (invariant I3).
 
 mod bindings;
+mod budget;
 mod certificates;
+mod connections;
 mod convert;
 mod error;
+mod intake;
 mod judge;
 mod members;
 mod patience;
@@ -24,6 +27,7 @@ mod target;
 
 pub use bindings::Bindings;
 pub use certificates::{Certificates, Lifetimes, Resolver, Source};
+pub use connections::{Arriving, Connections, Manners, Room, Seat};
 pub use error::Error;
 pub use judge::{Judge, Limits};
 pub use probe::Probe;
@@ -35,7 +39,8 @@ pub use target::Target;
 /// Hears what becomes of requests and certificates.
 pub trait Witness: Send + Sync {
     /// One request was answered. `path` is one that a module is bound to, `/convert`, `/probe`, or `other`; `outcome` one of
-    /// `allowed`, `patched`, `denied`, `failed`, `converted`, `unconverted`, `probed`, `malformed`, `too_large`, `late`, `unknown`.
+    /// `allowed`, `patched`, `denied`, `failed`, `converted`, `unconverted`, `probed`, `malformed`, `too_large`,
+    /// `busy`, `late`, `unknown`.
     fn answered(&self, path: &str, outcome: &'static str, took: std::time::Duration);
 
     /// Whether the API server reaches the webhooks, as far as the last probe shows.

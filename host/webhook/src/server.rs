@@ -3,24 +3,25 @@
 //! API servers keep connections to a replica that is about to end. From SIGTERM on every answer says `Connection: close`, so that each
 //! connection ends after an answer and never in the middle of a request; only then are the idle ones closed.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, header::CONNECTION};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch::Receiver},
+    sync::watch::Receiver,
     task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, info, warn};
 
-use crate::{Judge, Resolver};
+use crate::{Arriving, Connections, Judge, Manners, Resolver, Room, Seat, budget::Peer};
 
-/// Connections at a time: an API server needs few, since it uses them again.
-const CONNECTIONS: usize = 512;
+/// Connections at a time: an API server needs few, since it uses them again. One address gets half, since it may be that
+/// of all API servers.
+const ROOM: Room = Room { all: 512, peer: 256 };
+/// Largest header: the API server's are far below 1 KiB.
+const HEADER_BYTES: usize = 64 * 1024;
 /// Pause after the system could not accept, such as for want of file handles.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -32,6 +33,10 @@ pub struct Timings {
     /// Waiting for the next request on a connection: longer than API servers keep idle ones (90 s), so that they are the ones who
     /// close, and no request meets a closed connection.
     pub idle: Duration,
+    /// The rest of a header that has begun to come.
+    pub header: Duration,
+    /// Taking an answer.
+    pub answer: Duration,
     /// After SIGTERM, requests are answered for so long, while endpoints and connections move to other replicas.
     pub grace: Duration,
     /// After that, requests under way may take so long.
@@ -43,6 +48,8 @@ impl Default for Timings {
         Self {
             handshake: Duration::from_secs(10),
             idle: Duration::from_mins(2),
+            header: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
             grace: Duration::from_secs(10),
             last: Duration::from_secs(5),
         }
@@ -98,7 +105,7 @@ impl Server {
         let (end, ending) = tokio::sync::watch::channel(false);
         let Self { listener, acceptor, judge, timings } = self;
         let line = Line { acceptor, judge, timings, stopping: stop.clone(), ending };
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let connections = Connections::new(ROOM);
         let mut open = JoinSet::new();
         let over = async {
             // Whoever asked is gone: that is a stop too.
@@ -109,8 +116,8 @@ impl Server {
         let mut over = std::pin::pin!(over);
         loop {
             tokio::select! {
-                accepted = accept(&listener, &room) => match accepted {
-                    Ok((stream, permit)) => drop(open.spawn(line.clone().serve(stream, permit))),
+                accepted = connections.accept(&listener) => match accepted {
+                    Ok((stream, seat)) => drop(open.spawn(line.clone().serve(stream, seat))),
                     Err(error) => {
                         warn!(%error, "no connection can be accepted; check the limit of file handles");
                         tokio::time::sleep(EXHAUSTED).await;
@@ -127,18 +134,14 @@ impl Server {
     }
 }
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    // Answers are one small write each.
-    drop(stream.set_nodelay(true));
-    Ok((stream, permit))
-}
-
 impl Line {
-    async fn serve(self, stream: TcpStream, _permit: OwnedSemaphorePermit) {
-        let why = match timeout(self.timings.handshake, self.acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => self.speak(stream).await.err().map(|error| error.to_string()),
+    async fn serve(self, stream: TcpStream, mut seat: Seat) {
+        let accepted = tokio::select! {
+            accepted = timeout(self.timings.handshake, self.acceptor.accept(stream)) => accepted,
+            () = seat.evicted() => return,
+        };
+        let why = match accepted {
+            Ok(Ok(stream)) => self.speak(stream, seat).await.err().map(|error| error.to_string()),
             Ok(Err(error)) => Some(format!("no TLS handshake: {error}")),
             Err(_) => Some("the TLS handshake took too long".to_owned()),
         };
@@ -148,26 +151,24 @@ impl Line {
     }
 
     /// Answers requests until the other side, or our end, closes the connection.
-    async fn speak(self, stream: TlsStream<TcpStream>) -> Result<(), hyper::Error> {
+    async fn speak(self, stream: TlsStream<TcpStream>, seat: Seat) -> io::Result<()> {
         let Self { judge, timings, stopping, mut ending, .. } = self;
-        let service = service_fn(|request: http::Request<Incoming>| {
+        let Timings { idle, header, answer, .. } = timings;
+        let manners = Manners { header, idle, answer, header_bytes: HEADER_BYTES };
+        let peer = Peer(seat.peer());
+        let end = async move { drop(ending.wait_for(|ending| *ending).await) };
+        let answer = |mut request: http::Request<Arriving>| {
+            request.extensions_mut().insert(peer);
             let (judge, stopping) = (Arc::clone(&judge), stopping.clone());
             async move {
                 let mut response = judge.answer(request).await;
                 if *stopping.borrow() {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                Ok::<_, Infallible>(response)
+                response
             }
-        });
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(timings.idle).max_buf_size(64 * 1024);
-        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
-        tokio::select! {
-            ended = connection.as_mut() => return ended,
-            _ = ending.wait_for(|ending| *ending) => connection.as_mut().graceful_shutdown(),
-        }
-        connection.await
+        };
+        seat.speak(stream, manners, end, answer).await
     }
 }
 

@@ -133,17 +133,23 @@ pub(crate) struct Written {
     pub(crate) stderr: String,
 }
 
-/// Runs a program to its end or to the deadline, and gives what it wrote.
-pub(crate) fn written(what: &str, command: &mut Command, deadline: Duration) -> Result<Written, Failure> {
+/// Runs a program to its end, and gives what it wrote. One that writes nothing to standard output for so long hangs, and is killed: how
+/// long it takes as a whole says nothing, since machines differ.
+pub(crate) fn written(what: &str, command: &mut Command, silence: Duration) -> Result<Written, Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| start_failure(what, command, &error))?;
     let (out, err) = (gather(child.stdout.take()), gather(child.stderr.take()));
-    let end = Instant::now() + deadline;
+    let (mut stdout, mut heard) = (Vec::new(), Instant::now());
     let status = loop {
         if let Some(status) = wait(&mut child)? {
             break Some(status);
         }
-        if Instant::now() >= end {
+        if let Ok(part) = out.try_recv() {
+            stdout.extend(part);
+            heard = Instant::now();
+            continue;
+        }
+        if heard.elapsed() >= silence {
             let _ = child.kill();
             let _ = child.wait();
             break None;
@@ -151,14 +157,13 @@ pub(crate) fn written(what: &str, command: &mut Command, deadline: Duration) -> 
         thread::sleep(PACE / 5);
     };
     // What it started may outlive it and hold the pipes open, so the wait for the rest has an end as well.
-    let rest = |lines: Receiver<Vec<u8>>| {
-        let mut bytes = Vec::new();
-        while let Ok(part) = lines.recv_timeout(PACE * 20) {
+    let rest = |mut bytes: Vec<u8>, parts: Receiver<Vec<u8>>| {
+        while let Ok(part) = parts.recv_timeout(PACE * 20) {
             bytes.extend(part);
         }
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    Ok(Written { status, stdout: rest(out), stderr: rest(err) })
+    Ok(Written { status, stdout: rest(stdout, out), stderr: rest(Vec::new(), err) })
 }
 
 /// Reads a pipe to its end in a thread of its own.
@@ -257,6 +262,13 @@ mod tests {
             written("trying", &mut shell("echo out; echo err >&2; exec sleep 600"), Duration::from_millis(300))
                 .unwrap();
         assert_eq!((written.status, written.stdout.as_str(), written.stderr.as_str()), (None, "out\n", "err\n"));
+    }
+
+    #[test]
+    fn a_program_that_goes_on_saying_something_may_take_longer_than_it_may_be_silent() {
+        let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $i; sleep 0.1; done";
+        let written = written("trying", &mut shell(script), Duration::from_secs(1)).unwrap();
+        assert!(written.status.is_some_and(|status| status.success()), "{written:?}");
     }
 
     #[test]

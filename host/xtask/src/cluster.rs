@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     os::unix::process::CommandExt,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -11,7 +12,8 @@ use clap::Args;
 use crate::{
     cargo::{self, cargo},
     failure::Failure,
-    modules::WHOLE,
+    image,
+    modules::{self, WHOLE},
     progress,
     rings::Ring,
     workspace::Workspace,
@@ -39,13 +41,26 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     build.arg("build").args(WHOLE).args(["--bin", "cluster"]);
     cargo::show("building the cluster's command line", build.arg("--quiet"))?;
     let (words, install) = split(&arguments.words);
-    if let Some(ring) = starts(&words) {
-        bring(workspace, ring, install)?;
-    }
     let mut cluster = program(workspace, install);
     cluster.args(&words);
+    if let Some(ring) = starts(&words) {
+        bring(workspace, ring, install)?;
+        if ring == Ring::Node && !words.iter().any(|word| word.to_string_lossy().starts_with("--image")) {
+            cluster.arg("--image").arg(image(workspace)?);
+        }
+    }
     let error = cluster.exec();
     Err(cargo::start_failure("the cluster", &cluster, &error))
+}
+
+/// The operator's image of this checkout, for a ring with a node. The programs are those that tests use too: optimised ones take many
+/// minutes, and `--image FILE` takes one of them.
+fn image(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    modules::make(workspace, &modules::Arguments::default())?;
+    let mut build = cargo(workspace);
+    build.arg("build").args(WHOLE).args(["--bin", "scone-operator", "--bin", "operator-compiler"]);
+    cargo::show("building the operator", &mut build)?;
+    image::for_tests(workspace)
 }
 
 /// The words for the program, and what of them is for this one. What follows `--` belongs to yet another.

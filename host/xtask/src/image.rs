@@ -30,7 +30,8 @@ pub(crate) struct Arguments {
     /// `docker load`.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The image's full name. Without one, that under which the chart looks for it.
+    /// The image's full name, such as that in your registry; the chart is told it with `--set image=…`. Without one,
+    /// `localhost/scone-operator` with the version as its tag, for nodes into which the image is loaded.
     #[arg(long, value_name = "REFERENCE")]
     name: Option<String>,
     /// Text for people, or one JSON line.
@@ -85,7 +86,7 @@ fn write(
 ) -> Result<(Image, usize), Failure> {
     let step = progress::Step::start("writing the image");
     let time = time(env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
-    let name = arguments.name.clone().map_or_else(|| name(workspace), Ok)?;
+    let name = arguments.name.clone().unwrap_or_else(name);
     let made = || Image::new(&name, labels(), layers(workspace, profile)?, time);
     let image = made()?;
     let archive = image.archive()?;
@@ -106,6 +107,7 @@ fn tell(image: &Image, output: &Path, size: usize) {
         progress::result(&format!("  {name}: {} KiB", size.div_ceil(1024)));
     }
     progress::result(&format!("{}: {} KiB", output.display(), size.div_ceil(1024)));
+    progress::note(&format!("load or push it, and install with: helm install … --set image={}", image.name));
 }
 
 /// The two programs, each by a command of its own: cargo would unite their features, and the compiler would become part of the
@@ -129,14 +131,9 @@ fn layers(workspace: &Workspace, profile: &str) -> Result<Vec<Layer>, Failure> {
     Ok(vec![base, own, modules])
 }
 
-/// The image that the chart names.
-fn name(workspace: &Workspace) -> Result<String, Failure> {
-    let chart = workspace.root.join("deploy/chart/scone-operator/Chart.yaml");
-    let text = fs::read_to_string(&chart).map_err(|error| Failure::file("read", &chart, &error))?;
-    let found = text.lines().find_map(|line| line.trim().strip_prefix("image: "));
-    found.map(str::to_owned).ok_or_else(|| {
-        Failure::Bad(format!("{} names no image; add one under artifacthub.io/images, or use --name", chart.display()))
-    })
+/// The image's name where nobody says another one. It is in no registry: it is for nodes into which it is loaded.
+fn name() -> String {
+    format!("localhost/scone-operator:{}", env!("CARGO_PKG_VERSION"))
 }
 
 fn labels() -> Vec<(&'static str, &'static str)> {
@@ -171,11 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn the_chart_and_its_image_have_the_workspaces_version() {
+    fn the_chart_and_the_image_have_the_workspaces_version() {
         let workspace = Workspace::find().unwrap();
         let chart = fs::read_to_string(workspace.root.join("deploy/chart/scone-operator/Chart.yaml")).unwrap();
         let version = env!("CARGO_PKG_VERSION");
         assert!(chart.contains(&format!("\nversion: {version}\nappVersion: {version}\n")), "{chart}");
-        assert!(name(&workspace).unwrap().ends_with(&format!("/k8soperators:{version}")));
+        let readme = fs::read_to_string(workspace.root.join("README.md")).unwrap();
+        assert!(
+            readme.contains(&format!("--set image={}\n", name())),
+            "the README installs what `cargo xtask image` makes"
+        );
     }
 }

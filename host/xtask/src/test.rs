@@ -24,8 +24,8 @@ use crate::{
     workspace::Workspace,
 };
 
-/// How long one test program may take. The slowest takes a minute or two.
-const PATIENCE: Duration = Duration::from_mins(20);
+/// How long a test program may say nothing: it has a line for each test that ends, and the slowest test takes a minute or two.
+const SILENCE: Duration = Duration::from_mins(15);
 
 /// The test program that leaves a cluster as it found it.
 const GUEST: &str = "existing";
@@ -175,7 +175,7 @@ fn tell(ring: Ring, tally: &Tally, started: Instant) {
 fn execute(name: &str, command: &mut Command) -> Result<Tally, Failure> {
     let started = Instant::now();
     let step = Step::start(format!("  {name}"));
-    let written = cargo::written(name, command, PATIENCE)?;
+    let written = cargo::written(name, command, SILENCE)?;
     drop(step);
     let mut tally = count(&written.stdout);
     if !written.status.is_some_and(|status| status.success()) && tally.failed == 0 {
@@ -184,7 +184,7 @@ fn execute(name: &str, command: &mut Command) -> Result<Tally, Failure> {
     }
     if tally.failed > 0 {
         let ended = written.status.map_or_else(
-            || format!("was killed after {}: a test hangs", progress::seconds(PATIENCE)),
+            || format!("was killed after {} in which no test ended: one hangs", progress::seconds(SILENCE)),
             |status| format!("ended with {status}"),
         );
         let (out, err) = (written.stdout.trim_end(), last_lines(&written.stderr, 200));

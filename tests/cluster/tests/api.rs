@@ -49,12 +49,16 @@ async fn a_converged_operator_writes_nothing_and_neither_does_one_that_starts_ag
     stage.apply("sgxplugin.yaml").await;
     stage.apply("las.yaml").await;
     let operator = stage.operator(&[]).await;
+    for (plural, name) in [("sgxplugins", "sgxplugin"), ("las", "las")] {
+        soon("a status", || stage.reported("base.scone.cloud/v1beta1", plural, None, name)).await;
+    }
     soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
     operator.stop().await;
     let before = stage.writes().len();
     assert!(before > 0, "the audit log is read");
 
     let again = stage.operator(&[]).await;
+    again.has_looked(&["sgxplugin", "las"]).await;
     soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
     again.stop().await;
     let since: Vec<Value> = stage.writes().split_off(before);

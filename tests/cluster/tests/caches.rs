@@ -13,8 +13,8 @@ use std::{
 };
 
 use cluster::Fate;
-use serde_json::json;
-use support::{Stage, soon};
+use serde_json::{Value, json};
+use support::{Stage, soon, until};
 
 #[tokio::test]
 async fn a_kind_that_may_not_be_seen_stops_its_own_module_only() {
@@ -28,8 +28,12 @@ async fn a_kind_that_may_not_be_seen_stops_its_own_module_only() {
     assert_eq!((condition["status"].as_str(), condition["reason"].as_str()), (Some("False"), Some("KindRefused")));
     let text = condition["message"].as_str().unwrap();
     assert!(text.contains("nodes is forbidden") && text.contains("cannot list resource"), "{text}");
-    let (_, readiness) = operator.readiness().await.unwrap();
-    assert!(readiness.starts_with("ok\n") && readiness.contains("nodes is forbidden"), "{readiness}");
+    until(
+        "a ready replica that says what it cannot see",
+        async || operator.readiness().await.unwrap().1,
+        |readiness| readiness.starts_with("ok\n") && readiness.contains("nodes is forbidden"),
+    )
+    .await;
 
     for number in 0..50 {
         let asked = Instant::now();
@@ -38,23 +42,24 @@ async fn a_kind_that_may_not_be_seen_stops_its_own_module_only() {
         soon("the edit's effect", || stage.sentence("hello", &wanted)).await;
         assert!(asked.elapsed() < Duration::from_secs(2), "edit {number} took {:?}", asked.elapsed());
     }
-    let tries = operator
-        .log()
-        .iter()
-        .filter(|line| line["message"] == "a kind cannot be watched" && line["kind"] == "Node")
-        .count();
-    assert!((1..=15).contains(&tries), "{tries} tries");
-    let missing = operator
-        .log()
-        .iter()
-        .any(|line| line["message"].as_str().is_some_and(|text| text.starts_with("a right is missing")));
-    assert!(missing, "rights are checked at start");
+    let tries = async || {
+        let tried = |line: &&Value| line["message"] == "a kind cannot be watched" && line["kind"] == "Node";
+        operator.log().iter().filter(tried).count()
+    };
+    let tries = until("a try", tries, |tries| *tries > 0).await;
+    assert!(tries <= 15, "{tries} tries");
+    soon("a line about a missing right, as rights are checked at start", || async {
+        let missing =
+            |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("a right is missing"));
+        operator.log().iter().any(missing).then_some(())
+    })
+    .await;
 
     stage.grant("scone-operator", &["nodes"]).await;
     soon("what the module makes once it sees", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las"))
         .await;
-    let (_, readiness) = operator.readiness().await.unwrap();
-    assert!(!readiness.contains("forbidden"), "{readiness}");
+    let forbidden = |readiness: &String| readiness.contains("forbidden");
+    until("no refusal", async || operator.readiness().await.unwrap().1, |readiness| !forbidden(readiness)).await;
     operator.stop().await;
 }
 
@@ -84,6 +89,7 @@ async fn nothing_is_written_before_every_cache_is_complete() {
     assert_eq!(missing, "v1 ConfigMap: its first list is not complete\n");
     assert_eq!(stage.writes().len(), before, "while it waits");
     soon("a ready replica", || async { operator.readiness().await.filter(|(code, _)| *code == 200) }).await;
+    operator.has_looked(&["good"]).await;
     soon("a settled operator", || stage.quiet(Duration::from_secs(2))).await;
     assert_eq!(stage.writes().len(), before, "and afterwards");
     operator.stop().await;
@@ -169,7 +175,7 @@ async fn twenty_thousand_objects_are_listed_again_in_less_than_twice_their_memor
     let (rest, lists) = (operator.memory(), gate.lists.load(Ordering::SeqCst));
     operator.forget_peak();
     let listed = || {
-        let listed = |line: &&serde_json::Value| line["message"] == "listed" && line["kind"] == "ConfigMap";
+        let listed = |line: &&Value| line["message"] == "listed" && line["kind"] == "ConfigMap";
         operator.log().iter().filter(listed).count()
     };
     let before = listed();
@@ -240,6 +246,7 @@ async fn an_object_that_its_module_cannot_read_hurts_nobody_else_and_is_not_show
     };
     let log = || -> Vec<String> { operator.log().iter().map(ToString::to_string).collect() };
     soon("a line in the log", || std::future::ready((about(&log()) > 0).then_some(()))).await;
+    soon("a settled operator", || stage.quiet(Duration::from_secs(2))).await;
     let log = log();
     assert_eq!(about(&log), 1);
     assert!(!log.iter().any(|line| line.contains("hunter2")), "nothing of an object is logged");

@@ -3,9 +3,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use stand_in_cas::{Mode, SIGNED_SESSIONS, StandIn, encrypt};
-use support::{Stage, soon};
+use support::{Operator, Stage, soon, until};
 
 const POLICIES: &str = "cas.scone.cloud/v1beta1";
 const TRUST: &str = "cas.scone.cloud/trust";
@@ -32,6 +34,21 @@ fn pin(cas: &StandIn) -> String {
 }
 
 impl Stage {
+    /// An operator that may ask this server: without a word of an administrator it asks none of its own machine.
+    async fn operator_beside(&self, cas: &StandIn) -> Operator {
+        let detour = format!("localhost:{port}=127.0.0.1:{port}", port = cas.port());
+        self.operator(&["--connect-to", &detour]).await
+    }
+
+    /// Waits until for a while nothing has been written, and no server been asked.
+    async fn settled(&self, cas: &StandIn) {
+        soon("a settled operator", || async {
+            let asked = cas.counts();
+            self.quiet(Duration::from_secs(2)).await.filter(|()| cas.counts() == asked)
+        })
+        .await;
+    }
+
     async fn status(&self, plural: &str, name: &str, state: &str) -> Value {
         soon(&format!("{name} in state {state}"), || async {
             let policy = self.get(POLICIES, plural, Some("default"), name).await?;
@@ -44,7 +61,7 @@ impl Stage {
 #[tokio::test]
 async fn signed_policies_are_registered_each_after_its_namespace_once_and_without_a_word_of_them_elsewhere() {
     let (stage, cas) = (Stage::with(&["signed-policy"]).await, StandIn::start().await.unwrap());
-    let operator = stage.operator(&[]).await;
+    let operator = stage.operator_beside(&cas).await;
     stage.apply_value(&signed("app", &text("team/app"), &cas, &pin(&cas)), POLICIES, "signedpolicies").await;
     stage.status("signedpolicies", "app", "WAITING").await;
     stage.apply_value(&signed("team", &text("team"), &cas, &pin(&cas)), POLICIES, "signedpolicies").await;
@@ -63,18 +80,24 @@ async fn signed_policies_are_registered_each_after_its_namespace_once_and_withou
     .await;
     assert_eq!(sent(), Some(3), "{:?}", cas.counts());
 
-    let told = stage.list("events.k8s.io/v1", "events").await.unwrap().to_string() + &format!("{:?}", operator.log());
-    assert!(told.contains("signedpolicies") || told.contains("SignedPolicy"), "events and the log are read");
+    // Events come after the status that they are about.
+    stage.settled(&cas).await;
+    let told =
+        async || stage.list("events.k8s.io/v1", "events").await.unwrap().to_string() + &format!("{:?}", operator.log());
+    let names = |told: &String| told.contains("signedpolicies") || told.contains("SignedPolicy");
+    let told = until("events and the log", told, names).await;
     let status = stage.status("signedpolicies", "team", "REGISTERED").await.to_string();
     assert!(!told.contains(SECRET) && !status.contains(SECRET));
     operator.stop().await;
 
-    let again = stage.operator(&[]).await;
+    let again = stage.operator_beside(&cas).await;
     stage.delete(POLICIES, "signedpolicies", Some("default"), "app").await;
     soon("its end", || async {
         stage.get(POLICIES, "signedpolicies", Some("default"), "app").await.is_none().then_some(())
     })
     .await;
+    again.has_looked(&["signed-policy"]).await;
+    stage.settled(&cas).await;
     assert_eq!((sent(), cas.versions()), (Some(3), 4), "sessions stay, the marker of a provisioned CAS among them");
     again.stop().await;
 }
@@ -82,7 +105,7 @@ async fn signed_policies_are_registered_each_after_its_namespace_once_and_withou
 #[tokio::test]
 async fn an_encrypted_policy_is_registered() {
     let (stage, cas) = (Stage::with(&["encrypted-policy"]).await, StandIn::start().await.unwrap());
-    let operator = stage.operator(&[]).await;
+    let operator = stage.operator_beside(&cas).await;
     let policy = json!({"apiVersion": POLICIES, "kind": "EncryptedPolicy",
         "metadata": {"name": "hidden", "namespace": "default", "annotations": {TRUST: pin(&cas)}},
         "spec": {"casAddress": cas.url(), "policy": encrypt(&text("hidden")), "encryptionKey": cas.encryption_key()}});
@@ -94,10 +117,11 @@ async fn an_encrypted_policy_is_registered() {
 #[tokio::test]
 async fn a_server_that_is_not_believed_gets_nothing_and_the_way_to_believe_it_is_told() {
     let (stage, cas) = (Stage::with(&["signed-policy"]).await, StandIn::start().await.unwrap());
-    let operator = stage.operator(&[]).await;
+    let operator = stage.operator_beside(&cas).await;
     stage.apply_value(&signed("team", &text("team"), &cas, "system"), POLICIES, "signedpolicies").await;
     let status = stage.status("signedpolicies", "team", "UNTRUSTED").await;
     assert!(status.to_string().contains(cas.certificate_sha256()), "{status:#}");
+    stage.settled(&cas).await;
     assert!(cas.counts().is_empty(), "{:?}", cas.counts());
 
     stage.apply_value(&signed("team", &text("team"), &cas, "first-use"), POLICIES, "signedpolicies").await;
@@ -112,7 +136,7 @@ async fn a_server_that_is_not_believed_gets_nothing_and_the_way_to_believe_it_is
 #[tokio::test]
 async fn what_is_wrong_with_a_cas_is_told_and_it_is_asked_again() {
     let (stage, cas) = (Stage::with(&["signed-policy"]).await, StandIn::start().await.unwrap());
-    let operator = stage.operator(&[]).await;
+    let operator = stage.operator_beside(&cas).await;
     cas.set_mode(Mode::Refuses);
     stage.apply_value(&signed("team", &text("team"), &cas, &pin(&cas)), POLICIES, "signedpolicies").await;
     let status = stage.status("signedpolicies", "team", "REFUSED").await;

@@ -9,7 +9,7 @@
 {{- define "scone.certificates" -}}/tmp/k8s-webhook-server/serving-certs{{- end }}
 
 {{- define "scone.image" -}}
-{{- .Values.image | default (index .Chart.Annotations "artifacthub.io/images" | fromYamlArray | first).image -}}
+{{- required "the operator's image has to be named, since no registry has it for everybody: build it with `cargo xtask image --name REGISTRY/scone-operator:TAG`, push it, or load it into your nodes, and add --set image=REGISTRY/scone-operator:TAG" .Values.image -}}
 {{- end }}
 
 {{/* Labels of every object. */}}

@@ -2,14 +2,16 @@
 
 use operator_guest::Condition;
 use scone_api::{
-    cas::{Attestable, Provisioned},
+    cas::{Attestable, BackupController, Provisioned},
     missing,
 };
 
-use super::{ATTESTED, Evidence, LISTENS};
+use super::{ATTESTED, Evidence, LISTENS, TRUSTED};
 use crate::{
     migration::{self, Migration},
-    service, snapshots, spec,
+    service,
+    settings::repository,
+    snapshots, spec, workload,
 };
 
 impl Evidence<'_> {
@@ -24,6 +26,7 @@ impl Evidence<'_> {
         let mut conditions = vec![missing::condition(self.pods()), listens, self.attested(), self.provisioned()];
         conditions.extend([self.reported(), self.volumes.condition()]);
         conditions.extend(spec::backup(self.spec).into_iter().flat_map(|_| [self.enabled(), self.controls()]));
+        conditions.extend(spec::backup(self.spec).map(|backup| self.trusted(backup)));
         conditions.extend(self.safety.condition());
         conditions
     }
@@ -94,5 +97,25 @@ impl Evidence<'_> {
             1 => Condition::false_(migration::READY, "NotReady", "the pod of the backup controller is not ready"),
             _ => Condition::unknown(migration::READY, "Observing", "the pods are not known yet"),
         }
+    }
+
+    /// Whether the backup controller may make pods, and what an administrator can do when it may not.
+    fn trusted(&self, backup: &BackupController) -> Condition {
+        let site = self.site;
+        let given = repository(backup.image.as_deref().unwrap_or_default());
+        if site.vouches_for(backup) {
+            let message = format!("the administrator vouches for images of {given}");
+            return Condition::true_(TRUSTED, "ImageVouchedFor", message);
+        }
+        let (own, namespace, account) =
+            (site.settings.backup_repository(), site.namespace, site.backup_account(backup));
+        let role = workload::role::WORKLOADS;
+        let message = format!(
+            "no administrator vouches for images of {given}, so that the backup controller may not make backups: \
+             write an image of {own} into spec.backup-controller.image, or have an administrator add {given} to the \
+             setting backupImages of module cas, or bind the role by hand: kubectl -n {namespace} create rolebinding \
+             {account} --clusterrole={role} --serviceaccount={namespace}:{account}"
+        );
+        Condition::false_(TRUSTED, "ImageNotVouchedFor", message)
     }
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy},
     core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements},
-    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
+    rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef, Subject},
 };
 use kube::core::ObjectMeta;
 use scone_api::cas::{BackupController, CASSpec};
@@ -11,62 +11,44 @@ use scone_api::cas::{BackupController, CASSpec};
 use super::{BACKUP, Backup, Site, network::selector, part};
 use crate::admission::{enclave, plain};
 
+/// The chart's `ClusterRoles`, which nobody has but by bindings of this module.
+pub(crate) mod role {
+    /// To look at nodes: which there are.
+    pub(crate) const NODES: &str = "scone-cas-backup-nodes";
+    /// To look at pods: which key LAS has on which node.
+    pub(crate) const LAS: &str = "scone-cas-backup-las";
+    /// To make and delete backups.
+    pub(crate) const WORKLOADS: &str = "scone-cas-backup-workloads";
+}
+
 /// The backup controller, and what it may do.
 pub(super) fn backup(site: &Site<'_>, spec: &CASSpec, backup: &BackupController) -> Backup {
-    let role = site.metadata(site.backup(), part::BACKUP);
-    let cluster_role =
-        ObjectMeta { namespace: None, name: Some(site.cluster_role()), ..site.metadata(String::new(), part::BACKUP) };
-    let subjects = vec![Subject {
+    let own = site.metadata(site.backup(), part::BACKUP);
+    let las =
+        ObjectMeta { namespace: Some(site.settings.namespace.clone()), ..site.metadata(site.binding(), part::BACKUP) };
+    let nodes = ObjectMeta { namespace: None, ..las.clone() };
+    let subjects = Some(vec![Subject {
         kind: "ServiceAccount".to_owned(),
-        name: site.backup(),
+        name: site.backup_account(backup),
         namespace: Some(site.namespace.to_owned()),
         ..Subject::default()
-    }];
+    }]);
+    let bind = |metadata: ObjectMeta, role: &str| RoleBinding {
+        metadata,
+        role_ref: role_ref(role),
+        subjects: subjects.clone(),
+    };
     Backup {
         deployment: deployment(site, spec, backup),
-        binding: RoleBinding {
-            metadata: role.clone(),
-            role_ref: role_ref("Role", site.backup()),
-            subjects: Some(subjects.clone()),
-        },
-        role: Role { metadata: role, rules: Some(rules()) },
-        cluster_binding: ClusterRoleBinding {
-            metadata: cluster_role.clone(),
-            role_ref: role_ref("ClusterRole", site.cluster_role()),
-            subjects: Some(subjects),
-        },
-        cluster_role: ClusterRole { metadata: cluster_role, rules: Some(cluster_rules()), aggregation_rule: None },
+        // The image is the choice of whoever writes the spec, who need not be allowed to make pods.
+        workloads: site.vouches_for(backup).then(|| bind(own, role::WORKLOADS)),
+        las: bind(las, role::LAS),
+        nodes: ClusterRoleBinding { metadata: nodes, role_ref: role_ref(role::NODES), subjects: subjects.clone() },
     }
 }
 
-fn role_ref(kind: &str, name: String) -> RoleRef {
-    RoleRef { api_group: "rbac.authorization.k8s.io".to_owned(), kind: kind.to_owned(), name }
-}
-
-fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
-    let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-    PolicyRule {
-        api_groups: Some(owned(&[group])),
-        resources: Some(owned(resources)),
-        verbs: owned(verbs),
-        ..PolicyRule::default()
-    }
-}
-
-/// In its own namespace: backups come and go. The manifest asks to hand all of this on.
-fn rules() -> Vec<PolicyRule> {
-    let all = super::ALL;
-    vec![
-        rule("", &["pods"], &["get", "list", "watch", "create", "delete"]),
-        rule("", &["pods/log"], &["get"]),
-        rule("", &["configmaps", "services"], &all),
-        rule("apps", &["deployments", "statefulsets"], &all),
-    ]
-}
-
-/// In the cluster: which nodes there are, and which key LAS has there.
-fn cluster_rules() -> Vec<PolicyRule> {
-    vec![rule("", &["nodes", "pods"], &["get", "list", "watch"])]
+fn role_ref(name: &str) -> RoleRef {
+    RoleRef { api_group: "rbac.authorization.k8s.io".to_owned(), kind: "ClusterRole".to_owned(), name: name.to_owned() }
 }
 
 fn deployment(site: &Site<'_>, spec: &CASSpec, backup: &BackupController) -> Deployment {
@@ -80,7 +62,7 @@ fn deployment(site: &Site<'_>, spec: &CASSpec, backup: &BackupController) -> Dep
         ..Container::default()
     };
     let pod = PodSpec {
-        service_account_name: Some(site.backup()),
+        service_account_name: Some(site.backup_account(backup)),
         containers: vec![container],
         image_pull_secrets: backup.image_pull_secrets.clone().filter(|secrets| !secrets.is_empty()),
         // It runs in an enclave that CAS attests, so where LAS works.

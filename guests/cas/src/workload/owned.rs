@@ -1,7 +1,10 @@
 //! How each object stands to what is wanted.
 
 use k8s_openapi::{
-    api::core::v1::{PodTemplateSpec, Service},
+    api::{
+        core::v1::{PodTemplateSpec, Service},
+        rbac::v1::{RoleBinding, RoleRef, Subject},
+    },
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use kube::{Resource, core::ObjectMeta};
@@ -69,21 +72,17 @@ fn passives(objects: &Objects, children: &[Observed]) -> Vec<Piece> {
     pieces
 }
 
-fn rights(backup: &Backup, children: &[Observed]) -> [Piece; 4] {
-    let rules = |wanted| vec![("rules", wanted, (|there| &there.rules) as Part)];
-    let binding = |role: Written, subjects: Written| {
+fn rights(backup: &Backup, children: &[Observed]) -> Vec<Piece> {
+    let fields = |role: &RoleRef, subjects: &Option<Vec<Subject>>| -> Vec<Compared> {
         vec![
-            ("roleRef", role, (|there| &there.role_ref) as Part),
-            ("subjects", subjects, (|there| &there.subjects) as Part),
+            ("roleRef", to_value(role), |there| &there.role_ref),
+            ("subjects", to_value(subjects), |there| &there.subjects),
         ]
     };
-    let (own, everywhere) = (&backup.binding, &backup.cluster_binding);
-    [
-        passive(&backup.role, children, rules(to_value(&backup.role.rules))),
-        passive(own, children, binding(to_value(&own.role_ref), to_value(&own.subjects))),
-        passive(&backup.cluster_role, children, rules(to_value(&backup.cluster_role.rules))),
-        passive(everywhere, children, binding(to_value(&everywhere.role_ref), to_value(&everywhere.subjects))),
-    ]
+    let bound = |binding: &RoleBinding| passive(binding, children, fields(&binding.role_ref, &binding.subjects));
+    let mut pieces: Vec<_> = backup.workloads.iter().chain([&backup.las]).map(bound).collect();
+    pieces.push(passive(&backup.nodes, children, fields(&backup.nodes.role_ref, &backup.nodes.subjects)));
+    pieces
 }
 
 /// The parts of an object that are compared: reading only them, of all kinds alike, is several times faster than reading all.
@@ -93,7 +92,6 @@ struct Parts {
     metadata: PartsMeta,
     data: Value,
     spec: Value,
-    rules: Value,
     role_ref: Value,
     subjects: Value,
 }
@@ -111,10 +109,10 @@ type Written = serde_json::Result<Value>;
 /// What messages call a field, what is wanted of it, and where it is.
 type Compared = (&'static str, Written, Part);
 
-/// The start of an object's conditions: a DNS name, as Kubernetes asks of them.
+/// The start of an object's conditions: a DNS name, as Kubernetes asks of them. Of the whole name, since two bindings
+/// have the same end.
 fn prefix(identity: &ObjectRef) -> String {
-    let name = identity.name.rsplit(':').next().unwrap_or_default();
-    format!("{}.{name}", identity.kind.to_lowercase())
+    format!("{}.{}", identity.kind.to_lowercase(), identity.name.replace(':', "."))
 }
 
 /// An object that works by being there. Nothing of it reaches a message, since it may be a Secret.
@@ -139,14 +137,12 @@ fn passive<K: Resource<DynamicType = ()>>(wanted: &K, children: &[Observed], fie
 
 /// Kinds as messages call them.
 fn kind(identity: &ObjectRef) -> &'static str {
-    const KINDS: [&str; 12] = [
-        "ClusterRole",
+    const KINDS: [&str; 10] = [
         "ClusterRoleBinding",
         "ConfigMap",
         "Deployment",
         "NetworkPolicy",
         "PodDisruptionBudget",
-        "Role",
         "RoleBinding",
         "Secret",
         "Service",

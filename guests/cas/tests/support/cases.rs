@@ -64,6 +64,7 @@ pub(crate) const CASES: &[Case] = &[
             ("condition:DCAPReported", "True"),
             ("condition:VolumesAsWanted", "True"),
             ("condition:MigrationEnabled", "True"),
+            ("condition:BackupControllerTrusted", "True"),
             ("condition:SafetyServiceHealthy", "True"),
             ("condition:statefulset.cas/EqualSpecs", "True"),
             ("condition:statefulset.cas/OwnedObjectHealthy", "True"),
@@ -329,6 +330,13 @@ pub(crate) const CASES: &[Case] = &[
         "EnablingMigration",
         &[("parent/spec/backup-controller/image", "registry.scontain.com/scone.cloud/backup-controller:6.0.7")],
         &[("migrationNodeRatio", "Initializing")],
+    ),
+    case(
+        "an image of the backup controller for which nobody vouches may make no backups, and that is said",
+        "PENDING RollingOut",
+        "EnablingMigration",
+        &[("parent/spec/backup-controller/image", "registry.example.com/backup-controller:6.0.6")],
+        &[("condition:BackupControllerTrusted", "False")],
     ),
     case(
         "a log of the backup controller that may not be read leaves the number of nodes unknown",

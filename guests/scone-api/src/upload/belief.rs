@@ -184,7 +184,8 @@ fn first_use<P: Parent>(snapshot: &Snapshot<P>, place: &Place<'_>) -> Result<Fou
     Ok(Found::Looking { query: Box::new(query), pin: met, failed })
 }
 
-/// What keeps the certificate that was met first. It belongs to whoever may delete it: it is made once and not touched again.
+/// What keeps the certificate that was met first. It belongs to whoever may delete it, and is not touched again. Not `CreateOnce`: one
+/// that somebody else put there would then be left alone without a word, never be seen, and no certificate would ever be kept.
 pub(super) fn kept(place: &Place<'_>, hex: &str) -> Child {
     let pin = ConfigMap {
         metadata: ObjectMeta {
@@ -195,7 +196,7 @@ pub(super) fn kept(place: &Place<'_>, hex: &str) -> Child {
         data: Some([(PIN.to_owned(), hex.to_owned()), ("casAddress".to_owned(), place.cas.to_owned())].into()),
         ..ConfigMap::default()
     };
-    Child::of(&pin).strategy(Strategy::CreateOnce)
+    Child::of(&pin).strategy(Strategy::OnDelete)
 }
 
 /// The server showed this certificate, and it is not the one to believe.

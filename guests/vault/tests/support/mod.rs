@@ -124,6 +124,13 @@ pub(crate) fn injector_starts() -> String {
     )
 }
 
+/// The settled cluster with this instead of the content of the certificate's Secret, and nothing yet of what rests on it.
+pub(crate) fn certificate(data: &str) -> String {
+    let (head, rest) = SETTLED.split_once("- apiVersion: admissionregistration.k8s.io/v1\n").unwrap();
+    let young = format!("{head}answers:\n{}", rest.split_once("answers:\n").unwrap().1);
+    replaced(&young, "data: {ca.crt: Q0E=}", data)
+}
+
 fn no_statement() -> String {
     let line = SETTLED.lines().find(|line| line.contains("init statement")).unwrap();
     with(line, "    lines: [\"the statement is not written yet\"]")
@@ -176,6 +183,11 @@ pub(crate) fn situations() -> Vec<(&'static str, String)> {
         ("injector crashes", with(INJECTOR_RUNS, &waiting("sidecar-injector", "CrashLoopBackOff"))),
         ("injector starts", injector_starts()),
         ("no CA", with("caBundle: Q0E=, ", "")),
+        ("not allowed", with("injector: own-namespace", "injector: off")),
+        ("no certificate", certificate("")),
+        ("bad certificate", certificate("data: {ca.crt: '-----BEGIN'}")),
+        ("certificate late", since(&certificate(""), "InjectorWorks", "False", LONG_AGO)),
+        ("certificate unknown", replaced(&with("caBundle: Q0E=, ", ""), "  injector-certificate:\n", "  other:\n")),
         ("injector late", since(&injector_starts(), "InjectorWorks", "False", LONG_AGO)),
         ("no injector", with("injector: {enabled: true}", "injector: {enabled: false}")),
         (

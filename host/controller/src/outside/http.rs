@@ -1,12 +1,6 @@
 //! One request to one server, over a connection of its own: they are minutes apart, and a pool would keep trust and secrets alive.
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    future::pending,
-    net::{IpAddr, SocketAddr},
-    sync::OnceLock,
-};
+use std::{collections::BTreeMap, convert::Infallible, future::pending, net::SocketAddr, sync::OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue as Value, Method, Request, Response, header};
@@ -23,7 +17,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    secrets,
+    addresses, secrets,
     trust::{self, Shown, Verifier},
 };
 use crate::Found;
@@ -43,20 +37,33 @@ static TOLD: [HeaderName; 8] = [
     HeaderName::from_static("docker-content-digest"),
 ];
 
-/// Servers by `host:port` that are reached at another address than their name says.
-pub type Detours = BTreeMap<String, SocketAddr>;
+/// What an administrator, and the cluster itself, say about servers.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// Servers by `host:port` that are reached at another address than their name says. Any address will do: an administrator named it.
+    pub detours: BTreeMap<String, SocketAddr>,
+    /// Host and port of the API server, which is never asked: it may trust the operator's address.
+    pub api_server: Option<(String, u16)>,
+    /// Hosts that may give tokens for any registry, beside those on the registry's own domain.
+    pub token_realms: Vec<String>,
+}
 
 /// Sends requests to servers.
 pub(super) struct Servers {
     client: Client,
-    detours: Detours,
+    reach: Reach,
     /// Reading the public roots takes milliseconds.
     system: OnceLock<Verifier>,
 }
 
 impl Servers {
-    pub(super) fn new(client: Client, detours: Detours) -> Self {
-        Self { client, detours, system: OnceLock::new() }
+    pub(super) fn new(client: Client, reach: Reach) -> Self {
+        Self { client, reach, system: OnceLock::new() }
+    }
+
+    /// Hosts that may give tokens for any registry.
+    pub(super) fn token_realms(&self) -> &[String] {
+        &self.reach.token_realms
     }
 
     /// What talks to the API server, for Secrets.
@@ -163,18 +170,21 @@ impl Servers {
         }
     }
 
-    /// Connects to the first address that answers. Link-local addresses are left out: clouds serve a machine's own credentials there.
+    /// Connects to the first address that answers, and that is one where servers are asked.
     async fn connect(&self, server: &Server) -> Result<TcpStream, QueryFailure> {
         let unreachable = |why: String| QueryFailure::Unreachable(format!("{}: {why}", place(server)));
+        if let Some(detour) = self.reach.detours.get(&authority(server)) {
+            return TcpStream::connect(detour).await.map_err(|error| unreachable(error.to_string()));
+        }
         let named = (server.host.as_str(), server.port);
-        let found = match self.detours.get(&authority(server)) {
-            Some(&address) => vec![address],
-            None => lookup_host(named).await.map_err(|error| unreachable(error.to_string()))?.collect(),
-        };
+        let found = lookup_host(named).await.map_err(|error| unreachable(error.to_string()))?;
+        let api_server = self.api_server().await;
         let mut why = "the name has no address".to_owned();
         for address in found {
-            if is_link_local(address.ip()) {
-                why = format!("{} is a link-local address, where no server is asked", address.ip());
+            let is_api_server = api_server.iter().any(|other| is_same(*other, address));
+            let fault = if is_api_server { Some("is the API server") } else { addresses::fault(address.ip()) };
+            if let Some(fault) = fault {
+                why = format!("{} {fault}, where no server is asked", address.ip());
                 continue;
             }
             match TcpStream::connect(address).await {
@@ -184,6 +194,17 @@ impl Servers {
         }
         Err(unreachable(why))
     }
+
+    /// Where the API server is now. A name that cannot be resolved leads nobody there either.
+    async fn api_server(&self) -> Vec<SocketAddr> {
+        let Some((host, port)) = &self.reach.api_server else { return Vec::new() };
+        lookup_host((host.as_str(), *port)).await.map(Iterator::collect).unwrap_or_default()
+    }
+}
+
+/// Whether two addresses are one, in whatever form they are written.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    (one.ip().to_canonical(), one.port()) == (other.ip().to_canonical(), other.port())
 }
 
 fn value(text: &str) -> Result<Value, header::InvalidHeaderValue> {
@@ -202,13 +223,6 @@ fn place(server: &Server) -> String {
 
 fn failed(request: &HttpRequest, why: impl std::fmt::Display) -> QueryFailure {
     QueryFailure::Failed(format!("{} {}: {why}", request.method, request.url))
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    }
 }
 
 /// Sends the message and reads the answer. The connection ends with the answer.

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use super::{http::Servers, secrets};
 use crate::Found;
 
+/// Registries whose tokens come from a host on another domain than theirs.
+const REALMS: [(&str, &str); 1] = [("registry.gitlab.com", "gitlab.com")];
 /// What registries list under other names than their servers have.
 const ALIASES: [(&str, &str); 2] = [("registry-1.docker.io", "index.docker.io"), ("registry-1.docker.io", "docker.io")];
 
@@ -114,8 +116,19 @@ async fn token(
         url = format!("{url}{}{name}={escaped}", if url.contains('?') { '&' } else { '?' });
     }
     let ask = HttpRequest { method: "GET".to_owned(), url, headers: Vec::new(), body: Vec::new(), ..request.clone() };
-    if !ask.server().is_ok_and(|server| server.secure) {
+    let (Ok(registry), Ok(of_realm)) = (request.server(), ask.server()) else {
+        return Err(refused("it is no URL".to_owned()));
+    };
+    if !of_realm.secure {
         return Err(refused("no credentials are sent without TLS".to_owned()));
+    }
+    if !may_vouch(&registry.host, &of_realm.host) && !servers.token_realms().contains(&of_realm.host) {
+        let why = format!(
+            "no credentials are sent there, since it is not on the registry's domain; if it is right, start the operator with \
+             --token-realm {}",
+            of_realm.host
+        );
+        return Err(refused(why));
     }
     let authorization: Vec<(HeaderName, HeaderValue)> =
         basic.into_iter().map(|basic| (header::AUTHORIZATION, basic)).collect();
@@ -130,6 +143,26 @@ async fn token(
     }
     let answer: Option<Answer> = serde_json::from_slice(&answer.body).ok();
     answer.and_then(|answer| answer.token).ok_or_else(|| refused("it answers without a token".to_owned()))
+}
+
+/// Whether a host may be shown a registry's credentials: the registry itself, a host below it or beside it on the same domain, or the one
+/// that is known for it. What the registry names beyond that may be anybody's, such as a server inside the cluster.
+fn may_vouch(registry: &str, realm: &str) -> bool {
+    let below = |domain: &str| realm == domain || realm.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    below(registry) || domain(registry).is_some_and(below) || REALMS.contains(&(registry, realm))
+}
+
+/// The domain that a registry shares with its neighbours: its name without the first label, as far as that is one that people register.
+/// Not what a list of public suffixes would say, but never more: `co.uk` and its like have a short label before a country's two letters.
+fn domain(host: &str) -> Option<&str> {
+    let (_, domain) = host.split_once('.')?;
+    let (second, top) = domain.rsplit_once('.')?;
+    let is_address = host.parse::<std::net::IpAddr>().is_ok() || host.contains(':');
+    let is_suffix = !second.contains('.') && second.len() <= 3 && top.len() == 2;
+    // Below these, everybody may have a name.
+    let is_shared =
+        ["github.io", "azurecr.io", "amazonaws.com", "pkg.dev"].iter().any(|shared| domain.ends_with(shared));
+    (!is_address && !is_suffix && !is_shared).then_some(domain)
 }
 
 fn escape(byte: u8) -> String {
@@ -218,6 +251,35 @@ mod tests {
         assert_eq!(parse("Basic realm=\"x\""), Some(Challenge::Basic));
         assert_eq!(parse("Negotiate"), None);
         assert_eq!(parse("Bearer service=x"), None, "without a realm there is nobody to ask");
+    }
+
+    #[test]
+    fn tokens_come_from_the_registry_its_domain_or_the_host_that_is_known_for_it() {
+        for (registry, realm) in [
+            ("ghcr.io", "ghcr.io"),
+            ("registry.example.org", "auth.registry.example.org"),
+            ("registry-1.docker.io", "auth.docker.io"),
+            ("registry.scontain.com", "gitlab.scontain.com"),
+            ("registry.gitlab.com", "gitlab.com"),
+            ("mine.azurecr.io", "mine.azurecr.io"),
+            ("10.0.0.1", "10.0.0.1"),
+        ] {
+            assert!(may_vouch(registry, realm), "{registry}: {realm}");
+        }
+        for (registry, realm) in [
+            ("registry.example.org", "evil.org"),
+            ("registry.example.org", "evilexample.org"),
+            ("registry.example.org", "registry.example.org.evil.org"),
+            ("ghcr.io", "evil.io"),
+            ("example.co.uk", "evil.co.uk"),
+            ("mine.azurecr.io", "theirs.azurecr.io"),
+            ("me.github.io", "you.github.io"),
+            ("10.0.0.1", "9.0.0.1"),
+            ("registry", "kubernetes.default.svc"),
+            ("registry.team.svc", "vault.other.svc"),
+        ] {
+            assert!(!may_vouch(registry, realm), "{registry}: {realm}");
+        }
     }
 
     #[test]

@@ -11,7 +11,10 @@ pub(super) async fn secret(client: &Client, namespace: &str, name: &str) -> Resu
     valid_name(name)?;
     let request = Request::new(Secret::url_path(&(), Some(namespace))).get(name, &GetParams::default());
     let request = request.map_err(|error| QueryFailure::Failed(error.to_string()))?;
-    client.request(request).await.map_err(|error| failure(&format!("Secret {namespace}/{name}"), error))
+    let place = format!("Secret {namespace}/{name}");
+    // As text first: the client logs, and quotes, what it cannot read as an object.
+    let text = client.request_text(request).await.map_err(|error| failure(&place, error))?;
+    serde_json::from_str(&text).map_err(|_| QueryFailure::Failed(format!("{place} cannot be read")))
 }
 
 /// One value of one Secret.

@@ -27,16 +27,18 @@ pub(super) fn system() -> Result<Verifier, QueryFailure> {
     Ok(Arc::new(verifier))
 }
 
-/// Whoever one of these authorities vouches for. `place` says where the PEM text is.
+/// Whoever one of these authorities vouches for. `place` says where the PEM text is. What is wrong with it is said in fixed words: the
+/// readers of PEM quote the lines that they cannot read, and a key that was mistaken for a certificate must not end in a condition.
 pub(super) fn authority(pem: &[u8], place: &str) -> Result<Verifier, QueryFailure> {
-    let wrong = |why: String| QueryFailure::Failed(format!("{place} holds no certificate of an authority: {why}"));
+    let wrong = || {
+        QueryFailure::Failed(format!("{place} holds no certificate of an authority; put its certificate there, in PEM"))
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        roots.add(certificate.map_err(|_| wrong())?).map_err(|_| wrong())?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-    Ok(verifier.map_err(|error| wrong(error.to_string()))?)
+    Ok(verifier.map_err(|_| wrong())?)
 }
 
 /// Only the server with exactly this certificate, whatever name and dates it says.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Input, OBJECT_LIMIT};
-use crate::{Child, ObjectRef, Rejection, grants, inventory};
+use crate::{Child, Deed, Desired, ObjectRef, Rejection, grants, inventory};
 
 /// Fields that a module must not set on its children, with who sets them.
 const FOREIGN: [(&str, &str); 8] = [
@@ -26,6 +26,11 @@ pub(super) fn mismatch(identity: &ObjectRef, why: &str) -> Rejection {
 /// Grants, duplicates and shapes of everything but the documents' contents.
 pub(super) fn answer(input: &Input<'_>) -> Result<(), Rejection> {
     let mut seen = BTreeSet::new();
+    if let Some(identity) = named(input.desired).find(|identity| !identity.is_addressable()) {
+        let place = format!("{} {:?}", identity.kind, identity.name);
+        let why = "has a namespace or name that no Kubernetes object can have; use letters, digits, - and .";
+        return Err(malformed(place, why));
+    }
     for child in &input.desired.children {
         grants::child(input.grants, &child.identity, input.place)?;
         if child.document.bytes().len() > OBJECT_LIMIT {
@@ -45,6 +50,17 @@ pub(super) fn answer(input: &Input<'_>) -> Result<(), Rejection> {
     ids(input)?;
     conditions(input)?;
     samples(input)
+}
+
+/// Every object that an answer has written to: its name becomes part of a path.
+fn named(desired: &Desired) -> impl Iterator<Item = &ObjectRef> {
+    let deleted = desired.actions.iter().filter_map(|action| match &action.deed {
+        Deed::Delete { identity, .. } => Some(identity),
+        Deed::Http(_) => None,
+    });
+    let regarding = desired.events.iter().filter_map(|event| event.regarding.as_ref());
+    let children = desired.children.iter().map(|child| &child.identity);
+    children.chain(desired.partials.iter().map(|partial| &partial.identity)).chain(deleted).chain(regarding)
 }
 
 fn ids(input: &Input<'_>) -> Result<(), Rejection> {

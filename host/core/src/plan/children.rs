@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{DIGEST, Input, Step, Verb, check};
+use super::{
+    DIGEST, Input, Step, Verb, check,
+    ownership::{self, foreign_owner, is_member},
+};
 use crate::{
     Child, Document, Identity, ObjectRef, Readiness, Rejection, Strategy,
     diff::{self, Change},
@@ -12,8 +15,13 @@ use crate::{
     readiness::{self, Standing},
 };
 
-/// What to do with one child.
-pub(super) fn step(input: &Input<'_>, parent: &ObjectRef, child: &Child, held_back: bool) -> Result<Step, Rejection> {
+/// What to do with one child; none when an object of its name exists that is not this parent's and must not become it.
+pub(super) fn step(
+    input: &Input<'_>,
+    parent: &ObjectRef,
+    child: &Child,
+    held_back: bool,
+) -> Result<Option<Step>, Rejection> {
     let document = complete(input, parent, child)?;
     let existing = input.existing.get(&child.identity).map(Document::to_value).transpose();
     let existing = existing.map_err(|_| check::mismatch(&child.identity, "is unreadable in the cache"))?;
@@ -26,13 +34,15 @@ pub(super) fn step(input: &Input<'_>, parent: &ObjectRef, child: &Child, held_ba
     let verb = match (&existing, child.strategy) {
         (None, _) if held_back => Verb::Wait,
         (None, _) => Verb::Create,
-        (Some(_), Strategy::CreateOnce | Strategy::OnDelete) if member => Verb::Keep,
+        (Some(_), Strategy::CreateOnce) => Verb::Keep,
+        (Some(_), Strategy::OnDelete) if member => Verb::Keep,
         (Some(_), _) if member && same_digest && changes.is_empty() => Verb::Unchanged,
         (Some(_), _) if held_back => Verb::Wait,
         (Some(_), _) if member => Verb::Update,
-        (Some(_), _) => Verb::Adopt,
+        (Some(object), _) if ownership::may_adopt(object, input.parent, &child.identity) => Verb::Adopt,
+        (Some(_), _) => return Ok(None),
     };
-    Ok(Step {
+    Ok(Some(Step {
         identity: child.identity.clone(),
         verb,
         stage: child.stage,
@@ -41,8 +51,9 @@ pub(super) fn step(input: &Input<'_>, parent: &ObjectRef, child: &Child, held_ba
         standing: readiness::standing(child.readiness, existing.as_ref()),
         exists_suffices: child.readiness == Readiness::Exists,
         recreate: child.strategy == Strategy::RecreateOnImmutable,
+        once: child.strategy == Strategy::CreateOnce,
         uid: existing.as_ref().and_then(uid_of),
-    })
+    }))
 }
 
 /// The child's document with what the host adds: the set's label, the owner, the digest.
@@ -104,26 +115,6 @@ fn uid_of(object: &Value) -> Option<String> {
     object.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned)
 }
 
-pub(super) fn is_member(object: &Value, parent: &ObjectRef) -> bool {
-    let label = object.get("metadata").and_then(|m| m.get("labels")).and_then(|l| l.get(inventory::PART_OF));
-    label.and_then(Value::as_str) == Some(inventory::id(parent).as_str())
-}
-
-/// Who else the object belongs to: another controller, or another set.
-fn foreign_owner(object: &Value, parent: &Identity) -> Option<String> {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    let other = owners.into_iter().flatten().find(|owner| {
-        owner.get("controller").and_then(Value::as_bool) == Some(true)
-            && owner.get("uid").and_then(Value::as_str) != Some(parent.metadata.uid.as_str())
-    });
-    if let Some(owner) = other {
-        let text = |key: &str| owner.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
-        return Some(format!("{} {}", text("kind"), text("name")));
-    }
-    let label = object.get("metadata")?.get("labels")?.get(inventory::PART_OF)?.as_str()?;
-    Some(format!("the set {label}"))
-}
-
 /// What to delete: members that the answer no longer names, of kinds that this module may touch, never anything else. Those
 /// that are being deleted already are listed too: the parent must not go before them.
 pub(super) fn prune(input: &Input<'_>, parent: &ObjectRef, steps: &[Step]) -> Result<Vec<Step>, Rejection> {
@@ -131,7 +122,7 @@ pub(super) fn prune(input: &Input<'_>, parent: &ObjectRef, steps: &[Step]) -> Re
     let mut prune = Vec::new();
     for member in input.members.iter().filter(|member| !wanted.contains(&member.identity)) {
         let object = member.document.to_value().map_err(|_| check::mismatch(&member.identity, "is unreadable"))?;
-        let ours = is_member(&object, parent) && foreign_owner_of_member(&object, input.parent).is_none();
+        let ours = is_member(&object, parent) && ownership::controller(&object, input.parent).is_none();
         if !ours || grants::child(input.grants, &member.identity, input.place).is_err() {
             continue;
         }
@@ -145,12 +136,9 @@ pub(super) fn prune(input: &Input<'_>, parent: &ObjectRef, steps: &[Step]) -> Re
             standing: if leaving { Standing::Terminating } else { Standing::Current },
             exists_suffices: false,
             recreate: false,
+            once: false,
             uid: uid_of(&object),
         });
     }
     Ok(prune)
-}
-
-fn foreign_owner_of_member(object: &Value, parent: &Identity) -> Option<String> {
-    foreign_owner(object, parent).filter(|owner| !owner.starts_with("the set "))
 }

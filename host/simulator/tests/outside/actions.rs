@@ -10,7 +10,7 @@ use super::{
 #[tokio::test]
 async fn an_action_is_done_once_however_often_it_is_asked_for_and_its_outcome_is_told() {
     let server = Server::plain(|_| message(201, &[], "made")).await;
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&server]);
     let body = b"policy".to_vec();
     let put = action(HttpRequest { body, ..request("PUT", &format!("{}/sessions", server.url), Trust::System) });
     for _ in 0..3 {
@@ -32,7 +32,7 @@ async fn an_action_that_fails_is_tried_again_when_its_time_has_come() {
         _ => message(200, &[], ""),
     })
     .await;
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&server]);
     let put = action(request("PUT", &server.url, Trust::System));
     stage.beyond.act(stage.asker(), &put);
     stage.woken().await;
@@ -47,7 +47,7 @@ async fn an_action_that_fails_is_tried_again_when_its_time_has_come() {
 #[tokio::test]
 async fn another_deed_under_the_same_id_is_done_at_once() {
     let server = Server::plain(|request| message(200, &[], request.rsplit("\r\n\r\n").next().unwrap())).await;
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&server]);
     for body in ["one", "two"] {
         let put = action(HttpRequest { body: body.into(), ..request("PUT", &server.url, Trust::System) });
         assert_eq!(stage.beyond.act(stage.asker(), &put), Found::pending());

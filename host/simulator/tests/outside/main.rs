@@ -8,6 +8,7 @@
 )]
 
 mod actions;
+mod canary;
 mod queries;
 mod registry;
 mod server;
@@ -16,13 +17,14 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::Request;
-use operator_controller::{Asker, Beyond, Clock, Detours, Found, Outside, Store};
+use operator_controller::{Asker, Beyond, Clock, Found, Outside, Reach, Store};
 use operator_core::{
     Action, Deed, Extension, Finding, HttpRequest, HttpResponse, ObjectRef, Query, QueryFailure, Question, SecretKey,
     Trust,
 };
 use operator_simulator::FakeCluster;
 use serde_json::{Value, json};
+use server::Server;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 struct Midnight;
@@ -42,11 +44,17 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> Self {
+    /// One whose administrator lets it reach these servers, although they are on the operator's own machine.
+    fn reaching(servers: &[&Server]) -> Self {
+        let detours = servers.iter().map(|server| (server.authority_of_url().to_owned(), server.address()));
+        Self::with(Reach { detours: detours.collect(), ..Reach::default() })
+    }
+
+    fn with(reach: Reach) -> Self {
         let (wake, woken) = unbounded_channel();
         let cluster = FakeCluster::new();
         let stage = Self {
-            beyond: Beyond::new(cluster.client(), Arc::new(Store::default()), Arc::new(Midnight), wake, Detours::new()),
+            beyond: Beyond::new(cluster.client(), Arc::new(Store::default()), Arc::new(Midnight), wake, reach),
             woken,
             cluster,
             parent: ObjectRef::namespaced("example.org/v1", "Thing", "team", "t"),

@@ -13,7 +13,7 @@ use super::{
 async fn a_server_whose_certificate_is_pinned_is_asked() {
     let headers = [("content-type", "text/plain"), ("date", "now"), ("etag", "\"1\""), ("x-request-id", "7")];
     let server = Server::secure(move |_| message(418, &headers, "tea")).await;
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&server]);
     let found =
         stage.asked(request("GET", &format!("{}/pot?x=1", server.url), Trust::Pinned(server.digest.clone()))).await;
     let answer = response(&found);
@@ -27,7 +27,7 @@ async fn a_server_whose_certificate_is_pinned_is_asked() {
 #[tokio::test]
 async fn a_server_is_believed_whose_authority_a_secret_names() {
     let server = Server::secure(|_| message(200, &[], "")).await;
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&server]);
     stage.secret("authority", "Opaque", "ca.crt", &server.authority);
     assert_eq!(response(&stage.asked(request("GET", &server.url, ca())).await).status, 200);
 }
@@ -37,7 +37,7 @@ async fn nothing_is_sent_to_a_server_that_is_not_believed_but_its_certificate_is
     let server = Server::secure(|_| message(200, &[], "")).await;
     let other = Server::secure(|_| message(200, &[], "")).await;
     for trust in [Trust::System, Trust::Pinned(other.digest.clone()), ca()] {
-        let mut stage = Stage::new();
+        let mut stage = Stage::reaching(&[&server, &other]);
         stage.secret("authority", "Opaque", "ca.crt", &other.authority);
         let found = stage.asked(request("GET", &server.url, trust.clone())).await;
         assert!(unreachable(&found).contains(&server.digest), "{trust:?}: {found:?}");
@@ -56,16 +56,16 @@ async fn a_header_may_come_from_a_secret_and_is_sent_by_tls_only() {
         ..request("GET", url, trust)
     };
 
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&secure, &plain]);
     let found = stage.asked(ask(&secure.url, Trust::Pinned(secure.digest.clone()))).await;
     assert_eq!(found.outcome, Err(QueryFailure::NotFound("Secret team/login".into())));
 
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&secure, &plain]);
     stage.secret("login", "Opaque", "token", "s3cret\n");
     assert_eq!(response(&stage.asked(ask(&secure.url, Trust::Pinned(secure.digest.clone()))).await).status, 200);
     assert!(secure.requests()[0].contains("authorization: s3cret\r\n"));
 
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&secure, &plain]);
     stage.secret("login", "Opaque", "token", "s3cret");
     let found = stage.asked(ask(&plain.url, Trust::System)).await;
     assert!(failed(&found).ends_with("a secret is not sent without TLS; write https://"), "{found:?}");
@@ -80,7 +80,7 @@ async fn a_changed_answer_brings_the_parent_back_and_an_equal_one_does_not() {
         message(200, &[("date", &time.to_string())], if time < 2 { "old" } else { "new" })
     })
     .await;
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&server]);
     let query = Query { interval: 1, ..query(request("GET", &server.url, Trust::System)) };
     assert_eq!(response(&stage.found(&query).await).body, b"old");
     stage.woken().await;
@@ -91,7 +91,7 @@ async fn a_changed_answer_brings_the_parent_back_and_an_equal_one_does_not() {
 #[tokio::test]
 async fn a_server_that_hangs_is_given_up_after_the_time_of_the_query() {
     let server = Server::plain(|_| HANGS.to_owned()).await;
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&server]);
     let found = stage.found(&Query { timeout: 1, ..query(request("GET", &server.url, Trust::System)) }).await;
     assert_eq!(found.outcome, Err(QueryFailure::TimedOut));
 }
@@ -100,40 +100,73 @@ async fn a_server_that_hangs_is_given_up_after_the_time_of_the_query() {
 async fn a_server_that_answers_nonsense_or_nothing_is_unreachable() {
     for answer in ["", "nonsense\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort"] {
         let server = Server::plain(move |_| answer.to_owned()).await;
-        let found = Stage::new().asked(request("GET", &server.url, Trust::System)).await;
+        let found = Stage::reaching(&[&server]).asked(request("GET", &server.url, Trust::System)).await;
         assert!(unreachable(&found).starts_with("the connection broke"), "{answer:?}: {found:?}");
     }
-    let found = Stage::new().asked(request("GET", "http://127.0.0.1:1", Trust::System)).await;
-    assert!(unreachable(&found).starts_with("http://127.0.0.1:1: "), "{found:?}");
+    let nobody = Reach { detours: [("gone:1".to_owned(), ([127, 0, 0, 1], 1).into())].into(), ..Reach::default() };
+    let found = Stage::with(nobody).asked(request("GET", "http://gone:1", Trust::System)).await;
+    assert!(unreachable(&found).starts_with("http://gone:1: "), "{found:?}");
 }
 
 #[tokio::test]
 async fn an_endless_answer_is_cut() {
     let server = Server::plain(|_| message(200, &[], &"x".repeat(1024 * 1024 + 1))).await;
-    let found = Stage::new().asked(request("GET", &server.url, Trust::System)).await;
+    let found = Stage::reaching(&[&server]).asked(request("GET", &server.url, Trust::System)).await;
     assert_eq!(response(&found).body.len(), 1024 * 1024);
 }
 
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let server = Server::plain(|_| message(302, &[("location", "/elsewhere")], "")).await;
-    let found = Stage::new().asked(request("GET", &server.url, Trust::System)).await;
+    let found = Stage::reaching(&[&server]).asked(request("GET", &server.url, Trust::System)).await;
     assert_eq!(response(&found).headers, [("location".into(), "/elsewhere".into())]);
     assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn addresses_where_clouds_serve_a_machines_own_credentials_are_never_asked() {
-    for url in ["http://169.254.169.254/latest/meta-data", "http://[::ffff:169.254.169.254]/", "http://[fe80::1]/"] {
-        let found = Stage::new().asked(request("GET", url, Trust::System)).await;
-        assert!(unreachable(&found).contains("is a link-local address"), "{url}: {found:?}");
+async fn the_operators_own_machine_its_link_and_its_clouds_credentials_are_never_asked() {
+    let server = Server::plain(|_| message(200, &[], "")).await;
+    let port = server.address().port();
+    let urls = [
+        ("http://169.254.169.254/latest/meta-data".to_owned(), "is a link-local address"),
+        ("http://[::ffff:169.254.169.254]/".to_owned(), "is a link-local address"),
+        ("http://[fe80::1]/".to_owned(), "is a link-local address"),
+        ("http://100.100.100.200/".to_owned(), "is where a cloud serves"),
+        (server.url.clone(), "is an address of the operator's own machine"),
+        (format!("http://localhost:{port}/"), "is an address of the operator's own machine"),
+        (format!("http://0.0.0.0:{port}/"), "is an address of the operator's own machine"),
+        (format!("http://[::ffff:127.0.0.1]:{port}/"), "is an address of the operator's own machine"),
+    ];
+    for (url, why) in urls {
+        let found = Stage::with(Reach::default()).asked(request("GET", &url, Trust::System)).await;
+        assert!(unreachable(&found).contains(why), "{url}: {found:?}");
     }
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn the_api_server_is_never_asked_by_whatever_name() {
+    // Nobody listens there: a request that were sent would be told as refused.
+    let reach = Reach { api_server: Some(("203.0.113.1".into(), 6443)), ..Reach::default() };
+    let found = Stage::with(reach).asked(request("GET", "http://[::ffff:203.0.113.1]:6443/api", Trust::System)).await;
+    assert!(unreachable(&found).contains("is the API server, where no server is asked"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_url_that_climbs_out_of_its_path_is_never_sent() {
+    let server = Server::plain(|_| message(200, &[], "")).await;
+    for path in ["/v1/sessions/../keys", "/v1/sessions/%2e%2e/keys", "/v1/sessions/..%2fkeys"] {
+        let url = format!("{}{path}", server.url);
+        let found = Stage::reaching(&[&server]).asked(request("GET", &url, Trust::System)).await;
+        assert!(failed(&found).contains("write no . or .."), "{path}: {found:?}");
+    }
+    assert_eq!(server.requests().len(), 0);
 }
 
 #[tokio::test]
 async fn another_question_under_the_same_id_is_asked_anew() {
     let server = Server::plain(|request| message(200, &[], request.split(' ').nth(1).unwrap())).await;
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&server]);
     for path in ["/a", "/b"] {
         let found = stage.asked(request("GET", &format!("{}{path}", server.url), Trust::System)).await;
         assert_eq!(response(&found).body, path.as_bytes());
@@ -143,7 +176,7 @@ async fn another_question_under_the_same_id_is_asked_anew() {
 #[tokio::test]
 async fn what_a_parent_asked_is_forgotten_with_it() {
     let server = Server::plain(|_| message(200, &[], "")).await;
-    let mut stage = Stage::new();
+    let mut stage = Stage::reaching(&[&server]);
     let query = query(request("GET", &server.url, Trust::System));
     stage.found(&query).await;
     stage.beyond.forget(&stage.parent);

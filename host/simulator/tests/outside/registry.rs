@@ -37,7 +37,7 @@ fn ask(server: &Server, secrets: &str) -> Query {
 }
 
 fn stage(server: &Server) -> Stage {
-    let stage = Stage::new();
+    let stage = Stage::reaching(&[server]);
     stage.secret("authority", "Opaque", "ca.crt", &server.authority);
     stage
 }
@@ -101,4 +101,42 @@ async fn a_registry_with_basic_authentication_gets_the_credentials_themselves() 
     let mut stage = stage(&server);
     stage.secret("pull", "kubernetes.io/dockerconfigjson", ".dockerconfigjson", &pull_secret(&server));
     assert_eq!(response(&stage.found(&ask(&server, "pull")).await).status, 200);
+}
+
+/// A registry that has its tokens come from another server.
+async fn registry_with_realm(realm: &str) -> Server {
+    let challenge = format!(r#"Bearer realm="{realm}/token",service="registry""#);
+    Server::secure(move |_| message(401, &[("www-authenticate", &challenge)], "")).await
+}
+
+#[tokio::test]
+async fn no_credentials_are_sent_to_a_token_server_that_is_not_on_the_registrys_domain() {
+    let other = Server::secure(|_| message(200, &[], r#"{"token": "t0ken"}"#)).await;
+    let realm = other.url.replace("127.0.0.1", "vault.other.svc");
+    let server = registry_with_realm(&realm).await;
+    let reach = |token_realms| Reach {
+        detours: [
+            (server.authority_of_url().to_owned(), server.address()),
+            (realm.trim_start_matches("https://").to_owned(), other.address()),
+        ]
+        .into(),
+        token_realms,
+        ..Reach::default()
+    };
+    let mut stage = Stage::with(reach(Vec::new()));
+    stage.secret("authority", "Opaque", "ca.crt", &server.authority);
+    stage.secret("pull", "kubernetes.io/dockerconfigjson", ".dockerconfigjson", &pull_secret(&server));
+    let found = stage.found(&ask(&server, "pull")).await;
+    let way_out =
+        "it is not on the registry's domain; if it is right, start the operator with --token-realm vault.other.svc";
+    assert!(failed(&found).ends_with(way_out), "{found:?}");
+    assert_eq!(other.requests().len(), 0);
+
+    let mut stage = Stage::with(reach(vec!["vault.other.svc".to_owned()]));
+    stage.secret("authority", "Opaque", "ca.crt", &server.authority);
+    let found = stage.found(&ask(&server, "")).await;
+    assert!(
+        found.outcome.is_err_and(|why| why.to_string().contains("https://vault.other.svc")),
+        "it is asked, and not believed"
+    );
 }

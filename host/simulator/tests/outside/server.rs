@@ -43,6 +43,16 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
+    /// Host and port, as its URLs have them.
+    pub(crate) fn authority_of_url(&self) -> &str {
+        self.url.split("://").nth(1).unwrap()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.authority_of_url().parse().unwrap()
+    }
+
     async fn start(secure: bool, reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (authority, digest, config) = identity();

@@ -151,19 +151,57 @@ fn a_child_made_once_is_never_touched_again() {
     assert_eq!(stage.object(&map_ref("m")).unwrap()["data"]["k"], "v");
 }
 
-#[test]
-fn an_object_that_belongs_to_nobody_is_adopted_and_what_its_maker_set_beyond_the_wanted_goes() {
-    let stage = Stage::new(|_| children(vec![map("m", "v")]));
-    let made = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "a"},
-        "data": {"k": "old", "own": "x"}});
+/// Somebody's own ConfigMap, with this metadata beside its name.
+fn made_by_hand(stage: &Stage, metadata: Value) {
+    let mut made =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"k": "old", "own": "x"}});
+    made["metadata"]["name"] = "m".into();
+    made["metadata"]["namespace"] = "a".into();
     let path = "/api/v1/namespaces/a/configmaps?fieldManager=manager";
     assert_eq!(stage.world.send(http::Method::POST, path, "application/json", &made).0, 201);
+}
+
+#[test]
+fn an_object_that_nothing_marks_is_left_alone_and_a_condition_names_it_and_the_way_out() {
+    let stage = Stage::new(|_| children(vec![map("m", "v"), map("other", "v")]));
+    made_by_hand(&stage, json!({}));
+    let before = stage.object(&map_ref("m")).unwrap();
+    let outcome = stage.once();
+    assert!(is_stalled(&outcome, "AlreadyExists"), "{outcome:?}");
+    let parent = stage.object(&stage.parent).unwrap().to_string();
+    assert!(parent.contains("ConfigMap a/m already exists"), "{parent}");
+    assert!(parent.contains("operator.scone.cloud/adopt=ConfigMap/m"), "{parent}");
+    assert_eq!(stage.object(&map_ref("m")).unwrap(), before);
+    assert_eq!(stage.object(&map_ref("other")), None, "nothing of a refused answer is applied");
+
+    stage.world.send(http::Method::DELETE, &stage.world.path_of(&stage.parent), "application/json", &json!({}));
+    stage.answers(|_| Desired { finalized: true, ..Desired::default() });
+    stage.settle();
+    assert_eq!(stage.object(&map_ref("m")).unwrap(), before, "it is not deleted with the parent either");
+}
+
+#[test]
+fn an_object_that_the_parent_asks_for_is_adopted_and_what_its_maker_set_beyond_the_wanted_goes() {
+    let stage = Stage::new(|_| children(vec![map("m", "v")]));
+    made_by_hand(&stage, json!({}));
+    let asking = json!({"apiVersion": "example.org/v1", "kind": "Thing", "spec": {},
+        "metadata": {"name": "t", "annotations": {"operator.scone.cloud/adopt": "ConfigMap/m"}}});
+    assert_eq!(stage.world.apply(&stage.parent, &asking).0, 200);
     stage.settle();
     let object = stage.object(&map_ref("m")).unwrap();
     assert_eq!(object["data"], json!({"k": "v"}));
     assert_eq!(object["metadata"]["ownerReferences"][0]["name"], "t");
     let managers = object["metadata"]["managedFields"].as_array().unwrap();
     assert_eq!(managers.len(), 1, "its maker claims nothing any more: {managers:?}");
+}
+
+#[test]
+fn an_object_that_was_made_for_this_very_parent_is_adopted() {
+    let stage = Stage::new(|_| children(vec![map("m", "v")]));
+    let uid = stage.object(&stage.parent).unwrap()["metadata"]["uid"].clone();
+    made_by_hand(&stage, json!({"labels": {"example.org/owner-uid": uid}}));
+    stage.settle();
+    assert_eq!(stage.object(&map_ref("m")).unwrap()["data"], json!({"k": "v"}));
 }
 
 #[test]

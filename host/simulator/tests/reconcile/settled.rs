@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use operator_controller::{Asker, Cache, Clock, Context, Found, Outcome, Outside, reconcile};
+use operator_controller::{Asker, Cache, Clock, Context, Error, Found, Outcome, Outside, reconcile};
 use operator_core::{Action, Observed, Query, Serving};
 
 use super::*;
@@ -11,6 +11,7 @@ use super::*;
 #[derive(Clone, Copy, PartialEq)]
 enum What {
     Node,
+    Map,
     Versions,
 }
 
@@ -29,7 +30,11 @@ impl Late {
 
 impl Cache for Late {
     fn get(&self, identity: &ObjectRef) -> Option<Document> {
-        let early = identity.name == "n" && self.is_early(What::Node);
+        let early = match identity.name.as_str() {
+            "n" => self.is_early(What::Node),
+            "m" => self.is_early(What::Map),
+            _ => false,
+        };
         self.cluster.get(identity).filter(|_| !early)
     }
 
@@ -81,6 +86,10 @@ impl Outside for Nothing {
 
 /// Reconciles the parent so often, with one memory, as the operator does.
 fn sparing(stage: &Stage, cache: impl Cache + 'static, times: usize) -> Vec<Outcome> {
+    tried(stage, cache, times).into_iter().map(Result::unwrap).collect()
+}
+
+fn tried(stage: &Stage, cache: impl Cache + 'static, times: usize) -> Vec<Result<Outcome, Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let cluster = stage.cluster().clone();
     let client = {
@@ -98,7 +107,7 @@ fn sparing(stage: &Stage, cache: impl Cache + 'static, times: usize) -> Vec<Outc
         "system".to_owned(),
     )
     .sparing();
-    (0..times).map(|_| runtime.block_on(reconcile(&ctx, &stage.parent)).unwrap()).collect()
+    (0..times).map(|_| runtime.block_on(reconcile(&ctx, &stage.parent))).collect()
 }
 
 fn labelling() -> Stage {
@@ -135,4 +144,19 @@ fn versions_that_came_while_it_was_decided_call_the_module_again() {
     let stage = labelling();
     let outcomes = sparing(&stage, late(&stage, What::Versions), 3);
     assert_eq!(outcomes.iter().map(|outcome| outcome.spared).collect::<Vec<_>>(), [false, false, true]);
+}
+
+#[test]
+fn what_somebody_made_while_the_cache_did_not_show_it_is_not_overwritten() {
+    for strategy in [Strategy::Apply, Strategy::CreateOnce] {
+        let stage = Stage::new(move |_| children(vec![Child { strategy, ..map("m", "v") }]));
+        let made = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "a"}, "data": {"k": "theirs"}});
+        let path = "/api/v1/namespaces/a/configmaps?fieldManager=manager";
+        assert_eq!(stage.world.send(http::Method::POST, path, "application/json", &made).0, 201);
+        let outcomes = tried(&stage, late(&stage, What::Map), 2);
+        assert_eq!(outcomes[0].is_err(), strategy == Strategy::Apply, "a conflict: {outcomes:?}");
+        let stalled = is_stalled(outcomes[1].as_ref().unwrap(), "AlreadyExists");
+        assert_eq!(stalled, strategy == Strategy::Apply, "{outcomes:?}");
+        assert_eq!(stage.object(&map_ref("m")).unwrap()["data"], json!({"k": "theirs"}), "{strategy:?}");
+    }
 }

@@ -26,16 +26,16 @@ impl ResolvesServerCert for Resolver {
 impl Resolver {
     /// Serves this certificate from the next handshake on, and gives when it ends, in Unix seconds.
     pub(crate) fn serve(&self, place: &str, certificate: &str, key: &str) -> Result<i64, Error> {
-        let wrong = |why: String| Error::Certificate { place: place.to_owned(), why };
+        // In fixed words: the readers of PEM quote the lines that they cannot read, and those may be of a key.
+        let wrong = |why: &str| Error::Certificate { place: place.to_owned(), why: why.to_owned() };
         let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|error| wrong(format!("tls.crt is no PEM: {error}")))?;
-        let (_, ends) =
-            validity(certificate).ok_or_else(|| wrong("tls.crt has no certificate; put one there".to_owned()))?;
+        let chain = chain.map_err(|_| wrong("tls.crt is no PEM; put a certificate there"))?;
+        let (_, ends) = validity(certificate).ok_or_else(|| wrong("tls.crt has no certificate; put one there"))?;
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-            .map_err(|error| wrong(format!("tls.key has no private key: {error}")))?;
+            .map_err(|_| wrong("tls.key has no private key; put the certificate's own there"))?;
         let provider = rustls::crypto::ring::default_provider();
         let certified = CertifiedKey::from_der(chain, key, &provider)
-            .map_err(|error| wrong(format!("{error}; put a key and its own certificate there")))?;
+            .map_err(|_| wrong("key and certificate do not fit together; put a key and its own certificate there"))?;
         self.0.store(Some(Arc::new(certified)));
         Ok(ends)
     }

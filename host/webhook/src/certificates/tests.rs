@@ -60,3 +60,26 @@ async fn a_certificate_that_is_none_is_told_once_and_keeps_the_replica_from_bein
     assert!(announced[0].1.contains("/certs"), "{announced:?}");
     assert_eq!(certificates.missing().as_ref(), Some(&announced[0].1));
 }
+
+#[tokio::test]
+async fn what_is_told_of_a_certificate_that_is_no_good_quotes_nothing_of_it() {
+    const MARK: &str = "c4nary-0f-the-key";
+    let bytes = MARK.bytes().take(6).map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    let good = made_at(time::OffsetDateTime::now_utc().unix_timestamp());
+    let wrong = [
+        MARK.to_owned(),
+        format!("-----BEGIN {MARK}\n"),
+        format!("-----BEGIN CERTIFICATE-----\n{MARK}\n-----END CERTIFICATE-----\n"),
+        format!("-----BEGIN PRIVATE KEY-----\n{MARK}\n-----END PRIVATE KEY-----\n"),
+        format!("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END {MARK}-----\n"),
+    ];
+    for text in &wrong {
+        for (certificate, key) in [(text, &good.key), (&good.certificate, text), (text, text)] {
+            let files = [("tls.crt", &**certificate), ("tls.key", &**key), ("ca.crt", &*good.authority)];
+            let (_, announced) = looked(&files, 1).await;
+            assert_eq!(announced.len(), 1, "{announced:?}");
+            let told = format!("{announced:?} {}", announced[0].1);
+            assert!(!told.contains(MARK) && !told.contains(&bytes), "{told}");
+        }
+    }
+}

@@ -1,11 +1,15 @@
 //! Requests through the whole router, without sockets.
 
 use std::{
+    pin::Pin,
     sync::{Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use operator_core::{Cause, Refusal, Verdict};
 use proptest::prelude::*;
 use serde_json::json;
@@ -304,6 +308,116 @@ async fn an_object_that_nobody_converts_is_answered_with_the_reason() {
     assert!(response["result"]["message"].as_str().unwrap().contains("no module converts Stranger"));
 }
 
+#[tokio::test]
+async fn where_no_module_converts_nobody_is_there_to_ask() {
+    let mut alone = manifest("m");
+    for kind in &mut alone.kinds {
+        kind.crd["spec"]["conversion"] = Value::Null;
+    }
+    let stage = stage_with(Stub::accepting(alone), Limits::default());
+    let (code, text) = stage.send(CONVERT, conversion(&[thing()]).to_string()).await;
+    assert_eq!(code, 404, "{text}");
+    assert!(text.as_str().unwrap().contains("load"), "{text}");
+    assert_eq!(stage.heard(), [(CONVERT.to_owned(), "unknown")]);
+}
+
+/// A body of so many bytes that never comes.
+struct Announced(usize);
+
+impl Body for Announced {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.try_into().unwrap())
+    }
+}
+
+/// A body that never ends, of a byte each time it is asked for one after a while.
+struct Dripping(Pin<Box<tokio::time::Sleep>>);
+
+impl Body for Dripping {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        std::task::ready!(self.0.as_mut().poll(context));
+        self.0.as_mut().reset(Instant::now() + Duration::from_millis(50));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" ")))))
+    }
+}
+
+impl Stage {
+    async fn announce(&self, uri: &str, bytes: usize) -> StatusCode {
+        self.judge.answer(Request::post(uri).body(Announced(bytes)).unwrap()).await.status()
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_announced_too_large_is_refused_before_a_byte_came_and_ends_its_connection() {
+    let stage = stage(|_| Ok(Verdict::default()));
+    let too_large = Limits::default().admission_bytes + 1;
+    let request = Request::post("/validate-m").body(Announced(too_large)).unwrap();
+    let response = stage.judge.answer(request).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()[CONNECTION]),
+        (413, &HeaderValue::from_static("close"))
+    );
+    let too_large = Limits::default().conversion_bytes + 1;
+    assert_eq!(stage.announce(CONVERT, too_large).await, 413);
+}
+
+#[tokio::test(start_paused = true)]
+async fn conversions_that_take_all_the_room_there_is_for_them_make_others_wait_but_no_review() {
+    let stage = converting();
+    let limits = Limits::default();
+    let holding = || stage.announce(CONVERT, limits.conversion_bytes);
+    let others = async {
+        let body = conversion(&[thing()]).to_string();
+        assert_eq!(stage.send("/convert?timeout=300ms", body.clone()).await.0, 503, "there is no room so soon");
+        let admitted = stage.ask("/validate-m", &review("CREATE", &thing(), &Value::Null)).await;
+        assert_eq!(admitted["allowed"], true);
+        assert_eq!(stage.send(CONVERT, body).await.0, 200, "who did not send has made room");
+    };
+    let (first, ()) = tokio::join!(holding(), others);
+    assert_eq!(first, 408);
+    let heard: Vec<&str> = stage.heard().iter().map(|(_, outcome)| *outcome).collect();
+    assert_eq!(heard, ["busy", "allowed", "late", "converted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_large_reviews_that_do_not_come_keep_no_small_one_waiting() {
+    let stage = stage(|_| Ok(Verdict::default()));
+    let announced =
+        std::iter::repeat_with(|| stage.announce("/validate-m", Limits::default().admission_bytes)).take(100);
+    let reviews = async {
+        for _ in 0..100 {
+            let answer = stage.ask("/validate-m?timeout=1s", &review("CREATE", &thing(), &Value::Null)).await;
+            assert_eq!(answer["allowed"], true);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (codes, ()) = tokio::join!(all(announced), reviews);
+    assert!(codes.iter().all(|code| [408, 503].contains(&code.as_u16())), "{codes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_is_given_up_before_its_deadline() {
+    let stage = stage(|_| Ok(Verdict::default()));
+    let drips = Dripping(Box::pin(tokio::time::sleep(Duration::ZERO)));
+    let started = Instant::now();
+    let response = stage.judge.answer(Request::post("/validate-m").body(drips).unwrap()).await;
+    assert_eq!(response.status(), 408);
+    assert!(started.elapsed() < within("", Limits::default().admission), "{:?}", started.elapsed());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -389,6 +503,24 @@ fn json() -> impl Strategy<Value = Value> {
                 .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
+}
+
+/// The results of all these, at once.
+async fn all<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut under_way: Vec<_> = work.map(Box::pin).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(|context| {
+        under_way.retain_mut(|work| match work.as_mut().poll(context) {
+            Poll::Ready(result) => {
+                done.push(result);
+                false
+            }
+            Poll::Pending => true,
+        });
+        if under_way.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done
 }
 
 fn pollster<T>(work: impl Future<Output = T>) -> T {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -181,4 +182,63 @@ async fn a_client_that_trusts_somebody_else_hurts_nobody() {
     assert!(connect(running.address, &crate::certificates::testing::made().authority).await.is_err());
     let mut client = connect(running.address, &made.authority).await.unwrap();
     assert_eq!(post(&mut client).await.unwrap().0, 200);
+}
+
+/// Room for the sockets of both sides, which are one process here.
+fn raise_the_limit_of_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+}
+
+/// Announces the largest review, and then sends next to nothing.
+async fn announce(address: SocketAddr, authority: &str) -> tokio_rustls::client::TlsStream<TcpStream> {
+    use tokio::io::AsyncWriteExt;
+    let mut stream = secured(address, authority).await.unwrap();
+    let length = Limits::default().admission_bytes;
+    let head = format!("POST /validate-m HTTP/1.1\r\nhost: s.own.svc\r\ncontent-length: {length}\r\n\r\n{{\"api");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn idle_connections_and_large_slow_requests_of_one_peer_keep_no_real_review_out() {
+    use tokio::io::AsyncReadExt;
+    raise_the_limit_of_open_files();
+    let made = made();
+    // Time-outs do not help here: nobody waits so long for a review.
+    let long = Duration::from_hours(1);
+    let timings = Timings { handshake: long, idle: long, header: long, ..Timings::default() };
+    let running = start(&made, timings).await;
+    let mut reused = connect(running.address, &made.authority).await.unwrap();
+    let (mut plain, mut idle, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+    let guard = async {
+        for round in 0..40 {
+            for place in 0..15 {
+                if place % 3 == 0 {
+                    idle.push(secured(running.address, &made.authority).await.unwrap());
+                } else {
+                    plain.push(TcpStream::connect(running.address).await.unwrap());
+                }
+            }
+            if round >= 20 {
+                for _ in 0..5 {
+                    slow.push(announce(running.address, &made.authority).await);
+                }
+            }
+            assert_eq!(post(&mut reused).await.unwrap(), (200, false), "the connection of before, round {round}");
+            let mut fresh = connect(running.address, &made.authority).await.unwrap();
+            assert_eq!(post(&mut fresh).await.unwrap(), (200, false), "a new one, round {round}");
+        }
+        assert_eq!((plain.len() + idle.len(), slow.len()), (600, 100));
+        for mut slow in slow {
+            let mut said = Vec::new();
+            drop(slow.read_to_end(&mut said).await);
+            let said = String::from_utf8_lossy(&said);
+            assert!(["HTTP/1.1 408", "HTTP/1.1 503"].iter().any(|code| said.starts_with(code)), "{said}");
+        }
+        assert_eq!(post(&mut reused).await.unwrap(), (200, false), "and the connection of before goes on");
+    };
+    timeout(Duration::from_mins(2), guard).await.unwrap();
 }

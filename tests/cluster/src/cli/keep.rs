@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -25,7 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const STAND_INS: &str = "6.0.6";
 
 /// Starts the process that holds a ring, and waits until the ring is ready.
-pub(crate) fn up(states: &States, ring: Ring, format: Format) -> Result<ExitCode, String> {
+pub(crate) fn up(states: &States, ring: Ring, images: &[PathBuf], format: Format) -> Result<ExitCode, String> {
+    if let Some(image) = images.iter().find(|image| ring == Ring::Api || !image.is_file()) {
+        return Err(match ring {
+            Ring::Api => "the ring api runs no pods, and so has no images; use --ring node".to_owned(),
+            Ring::Node => format!("there is no file {}; write one with cargo xtask image", image.display()),
+        });
+    }
     if let Some(state) = states.read(ring) {
         say(&format!("the ring {} runs already", ring.name()));
         tell(&state, format);
@@ -38,6 +44,7 @@ pub(crate) fn up(states: &States, ring: Ring, format: Format) -> Result<ExitCode
     let mut child = Command::new(std::env::current_exe().map_err(broken)?)
         .args(["keep", "--ring", ring.name(), "--state"])
         .arg(states.folder())
+        .args(images.iter().flat_map(|image| ["--image".as_ref(), image.as_os_str()]))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(out)
@@ -68,7 +75,7 @@ pub(crate) fn up(states: &States, ring: Ring, format: Format) -> Result<ExitCode
 }
 
 /// Holds a ring until somebody says that it is enough.
-pub(crate) fn keep(states: &States, ring: Ring) -> Result<ExitCode, String> {
+pub(crate) fn keep(states: &States, ring: Ring, images: &[PathBuf]) -> Result<ExitCode, String> {
     // Apart from the terminal, so that closing it ends nothing. A process that is the first of its group stays where it is.
     let _ = setsid();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -79,7 +86,7 @@ pub(crate) fn keep(states: &States, ring: Ring) -> Result<ExitCode, String> {
         let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let held = tokio::select! {
-            held = Held::start(ring) => held?,
+            held = Held::start(ring, images) => held?,
             _ = terminate.recv() => return Ok(ExitCode::FAILURE),
             _ = interrupt.recv() => return Ok(ExitCode::FAILURE),
         };
@@ -141,7 +148,7 @@ enum Held {
 }
 
 impl Held {
-    async fn start(ring: Ring) -> Result<Self, String> {
+    async fn start(ring: Ring, images: &[PathBuf]) -> Result<Self, String> {
         let tell = &mut |what: &str| say(what);
         let why = |error: cluster::Error| error.to_string();
         Ok(match ring {
@@ -157,6 +164,10 @@ impl Held {
                 say("importing stand-ins for SCONE's images ...");
                 // The stand-in for CAS is a program of the tests.
                 node.import_stand_ins(STAND_INS, &[]).map_err(why)?;
+                for image in images {
+                    say(&format!("importing {} ...", image.display()));
+                    node.import_tar(image).map_err(why)?;
+                }
                 Self::Node(node)
             }
         })

@@ -68,6 +68,10 @@ enum Command {
         /// Which ring.
         #[arg(long, value_enum, default_value_t = Ring::Api)]
         ring: Ring,
+        /// Puts the images of an OCI layout in a tar file into the node ring. `cargo xtask cluster up --ring node` does so with the
+        /// operator's image of this checkout. May be given more than once.
+        #[arg(long, value_name = "FILE")]
+        image: Vec<PathBuf>,
         /// Text for people, or one JSON object.
         #[arg(short, long, value_enum, default_value_t = Format::Text)]
         output: Format,
@@ -78,6 +82,9 @@ enum Command {
         /// Which ring.
         #[arg(long, value_enum)]
         ring: Ring,
+        /// Images for its node.
+        #[arg(long)]
+        image: Vec<PathBuf>,
     },
     /// Ends a ring with everything that belongs to it.
     Down {
@@ -153,8 +160,8 @@ pub(crate) fn run() -> ExitCode {
             missing(ring);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Up { ring, output } => keep::up(&states, ring, output),
-        Command::Keep { ring } => keep::keep(&states, ring),
+        Command::Up { ring, image, output } => keep::up(&states, ring, &image, output),
+        Command::Keep { ring, image } => keep::keep(&states, ring, &image),
         Command::Down { ring } => keep::down(&states, ring),
         Command::Status { ring, output } => Ok(visit::status(&states, ring, output)),
         Command::Exec { ring, words } => visit::exec(&states, ring, &words),

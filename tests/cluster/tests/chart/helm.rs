@@ -59,9 +59,13 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// The one value that has no default.
+const IMAGE: [&str; 2] = ["--set-json", r#"image="localhost/scone-operator:1""#];
+
 fn template(set: &[&str]) -> Output {
     let place = chart("");
     let mut arguments = vec!["template", "scone-operator", place.to_str().unwrap(), "--namespace", NAMESPACE];
+    arguments.extend(IMAGE);
     arguments.extend(set.iter().flat_map(|value| ["--set-json", value]));
     helm(&arguments)
 }
@@ -70,6 +74,7 @@ fn template(set: &[&str]) -> Output {
 pub(crate) fn lint(set: &[&str]) -> String {
     let place = chart("");
     let mut arguments = vec!["lint", "--strict", place.to_str().unwrap(), "--namespace", NAMESPACE];
+    arguments.extend(IMAGE);
     arguments.extend(set.iter().flat_map(|value| ["--set-json", value]));
     let output = helm(&arguments);
     assert!(output.status.success(), "{set:?}: {}", said(&output));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     VARIANTS,
-    helm::{Rendered, string, strings, variable},
+    helm::{Rendered, refusal, string, strings, text, variable},
 };
 
 /// All pod templates.
@@ -66,10 +66,12 @@ fn the_deployment_has_labels_ports_environment_and_probes_of_the_published_one()
 }
 
 #[test]
-fn the_image_is_the_one_that_is_built_unless_another_one_is_given() {
-    let built = format!("registry.scontain.com/scone.cloud/k8soperators:{}", env!("CARGO_PKG_VERSION"));
-    assert_eq!(Rendered::with(&[]).container()["image"], built);
+fn the_image_is_the_one_that_is_named_and_without_a_name_it_is_said_what_to_set() {
     assert_eq!(Rendered::with(&[r#"image="here:5000/mine""#]).container()["image"], "here:5000/mine");
+    let why = refusal(&[r#"image="""#]);
+    assert!(why.contains("cargo xtask image") && why.contains("--set image=REGISTRY/scone-operator:TAG"), "{why}");
+    let values = text("values.yaml");
+    assert!(!values.contains("registry.scontain.com"), "no default in a registry that is not ours");
 }
 
 #[test]

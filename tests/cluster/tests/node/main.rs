@@ -10,6 +10,8 @@
 
 mod site;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use site::{LAS, Load, NAMESPACE, Site, soon};
 
@@ -27,6 +29,17 @@ async fn webhooks(site: &Site) -> Vec<Value> {
     found
 }
 
+/// Waits until the API server was told of all webhooks.
+async fn registered(site: &Site) -> Vec<Value> {
+    soon("both configurations", || async { Some(webhooks(site).await).filter(|found| found.len() == 2) }).await
+}
+
+/// Waits until a status holds all that is wanted of it; its parts come at their own times.
+async fn once(site: &Site, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let what = format!("{path} as it should be");
+    soon(&what, || async { site.get(path).await.map(|object| object["status"].clone()).filter(&holds) }).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chart_brings_an_operator_without_privileges_and_without_missing_rights() {
     let site = Site::start().await;
@@ -39,12 +52,18 @@ async fn a_chart_brings_an_operator_without_privileges_and_without_missing_right
     assert_eq!(container["securityContext"]["capabilities"], json!({"drop": ["ALL"]}));
     assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], true);
     let name = pod["metadata"]["name"].as_str().unwrap();
-    let log = site.kubectl(&["logs", "--namespace", NAMESPACE, name]);
+    let found = registered(&site).await;
+    // Rights are asked for in the background.
+    let log = || site.kubectl(&["logs", "--namespace", NAMESPACE, name]);
+    let log = soon("a log that goes on no more", || async {
+        let before = log();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Some(log()).filter(|after| *after == before)
+    })
+    .await;
     assert!(log.lines().any(|line| line.contains(r#""message":"serves""#)), "{log}");
     assert!(!log.contains("a right is missing") && !log.contains("forbidden"), "{log}");
-    let registered =
-        soon("both configurations", || async { Some(webhooks(&site).await).filter(|found| found.len() == 2) }).await;
-    for webhook in registered.iter().flat_map(|one| one["webhooks"].as_array().unwrap()) {
+    for webhook in found.iter().flat_map(|one| one["webhooks"].as_array().unwrap()) {
         assert!(webhook["clientConfig"]["caBundle"].as_str().is_some_and(|bundle| !bundle.is_empty()), "{webhook}");
     }
     let enforced = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
@@ -62,23 +81,30 @@ async fn the_plug_in_and_las_run_answer_their_probes_and_label_the_node() {
     site.with_services().await;
     let plugin = soon("a healthy SGX plug-in", || site.healthy("sgxplugins", "sgxplugin")).await;
     assert_eq!(plugin["status"]["servingReplicas"], 1, "{plugin:#}");
-    let labels = site.labels().await;
-    for label in ["sgx.intel.com/capable", "las.scontain.com/capable", "las.scontain.com/ok"] {
-        assert_eq!(labels[label], "true", "{label} in {labels}");
-    }
-    let pods =
-        site.items(&format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app.kubernetes.io/name%3Dlas")).await;
-    let ready = pods[0]["status"]["containerStatuses"].as_array().unwrap().iter().all(|one| one["ready"] == true);
-    assert!(pods.len() == 1 && ready, "{pods:#?}");
-    let las = site.get(&format!("{LAS}/las")).await.unwrap();
-    assert!(las["status"].to_string().contains("57414e44"), "the stand-in's key, from its log: {las:#}");
+    let ours = ["sgx.intel.com/capable", "las.scontain.com/capable", "las.scontain.com/ok"];
+    soon("all labels of the node", || async {
+        let labels = site.labels().await;
+        ours.iter().all(|label| labels[label] == "true").then_some(())
+    })
+    .await;
+    soon("one pod, which is ready", || async {
+        let selector = "labelSelector=app.kubernetes.io/name%3Dlas";
+        let pods = site.items(&format!("/api/v1/namespaces/{NAMESPACE}/pods?{selector}")).await;
+        let ready = |pod: &Value| {
+            pod["status"]["containerStatuses"].as_array()?.iter().all(|one| one["ready"] == true).then_some(())
+        };
+        if let [pod] = &pods[..] { ready(pod) } else { None }
+    })
+    .await;
+    // The stand-in's key, from its log, which is asked for in the background.
+    once(&site, &format!("{LAS}/las"), |status| status.to_string().contains("57414e44")).await;
     let table = site.kubectl(&["get", "las,sgxplugin"]);
     assert!(table.contains("HEALTHY"), "{table}");
 
     site.kubectl(&["delete", "las", "las", "--timeout=60s"]);
     site.kubectl(&["delete", "sgxplugin", "sgxplugin", "--timeout=60s"]);
+    // The finalizer went after the labels.
     let left = site.labels().await;
-    let ours = ["sgx.intel.com/capable", "las.scontain.com/capable", "las.scontain.com/ok"];
     assert!(ours.iter().all(|label| left.get(label).is_none()), "{left}");
     soon("no pod of theirs", || async {
         let pods = site.items(&format!("/api/v1/namespaces/{NAMESPACE}/pods")).await;
@@ -93,7 +119,8 @@ async fn a_module_is_swapped_by_kubectl_apply_while_edits_go_on() {
     // The new version makes a ConfigMap, which those in the image do not.
     site.install(&["--set-json", &Site::rules("las-next")]);
     site.with_services().await;
-    let load = Load::start(&site, 2);
+    registered(&site).await;
+    let load = Load::start(&site, 2).await;
     load.goes_on(20).await;
     site.apply_module("las-next", "scone-modules");
     let mut edits = 0;
@@ -121,7 +148,8 @@ async fn a_module_is_swapped_by_kubectl_apply_while_edits_go_on() {
 async fn a_rolling_update_under_admission_load_fails_no_request() {
     let site = Site::start().await;
     site.install(&["--set", "replicas=2"]);
-    let load = Load::start(&site, 4);
+    registered(&site).await;
+    let load = Load::start(&site, 4).await;
     load.goes_on(100).await;
     let deployment = "deployment/scone-controller-manager";
     for round in ["one", "two"] {
@@ -152,8 +180,10 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
     let site = Site::start().await;
     site.install(&[]);
     site.with_services().await;
-    soon("both configurations", || async { (webhooks(&site).await.len() == 2).then_some(()) }).await;
+    registered(&site).await;
     site.helm(&["uninstall", "scone-operator", "--namespace", NAMESPACE, "--wait", "--timeout", "120s"]);
+    // Helm does not wait for pods that drain.
+    soon("the end of the operator", || async { site.operators().await.is_empty().then_some(()) }).await;
 
     assert_eq!(webhooks(&site).await, Vec::<Value>::new());
     let crds = site.items(CRDS).await;
@@ -174,6 +204,12 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
     site.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=60s"]);
     // Installed again, it finds what users made, and what they delete goes.
     site.install(&[]);
+    // Its status is of before; the pods are not.
+    soon("pods of LAS that run again", || async {
+        let set = site.get(&format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/las")).await?;
+        (set["status"]["numberReady"] == 1).then_some(())
+    })
+    .await;
     soon("a LAS that works again", || site.healthy("las", "las")).await;
     site.kubectl(&["delete", "las,sgxplugin", "--all", "--timeout=60s"]);
 }
@@ -203,16 +239,19 @@ async fn all_kinds_are_installed_in_order_with_pods_that_run() {
     cas["spec"]["safetyService"] = json!({"enabled": false, "podAntiAffinityTopologyKey": "kubernetes.io/hostname"});
     site.apply_value(&cas);
     let of_cas = "services.scone.cloud/v1beta1 cas/cas";
-    let made = site.showing(of_cas, "phase", "Unprovisioned").await;
-    assert_eq!(made["status"]["attestable"], "Yes", "{made:#}");
+    let path_of_cas = "/apis/services.scone.cloud/v1beta1/namespaces/default/cas/cas";
+    once(&site, path_of_cas, |status| status["phase"] == "Unprovisioned" && status["attestable"] == "Yes").await;
     site.kubectl(&["exec", "cas-0", "-c", "cas", "--", "scone", "cas", "provision"]);
     site.showing(of_cas, "phase", "HEALTHY").await;
     let backup =
         json!({"spec": {"backup-controller": {"enabled": true, "session": "cas-owner/primary-backup/upgrade"}}});
-    site.merge("/apis/services.scone.cloud/v1beta1/namespaces/default/cas/cas", &backup).await.unwrap();
-    let healthy = site.showing(of_cas, "migrationNodeRatio", "1/1").await;
-    assert_eq!(healthy["status"]["dcapReport"], "a stand-in's report, which proves nothing", "{healthy:#}");
-    site.showing(of_cas, "phase", "HEALTHY").await;
+    site.merge(path_of_cas, &backup).await.unwrap();
+    let complete = |status: &Value| {
+        status["phase"] == "HEALTHY"
+            && status["migrationNodeRatio"] == "1/1"
+            && status["dcapReport"] == "a stand-in's report, which proves nothing"
+    };
+    once(&site, path_of_cas, complete).await;
 
     let mut vault = Site::manifests("vault.yaml").remove(0);
     // Its image is none of ours.
@@ -220,8 +259,10 @@ async fn all_kinds_are_installed_in_order_with_pods_that_run() {
     vault["spec"]["server"]["dataStorage"]["enabled"] = false.into();
     vault["spec"]["server"]["image"]["tag"] = "6.0.6".into();
     site.apply_value(&vault);
-    let vault = site.showing("services.scone.cloud/v1beta1 vaults/vault", "state", "HEALTHY").await;
-    assert!(vault["status"]["initStatement"].to_string().contains("STANDIN0"), "{vault:#}");
+    let path = "/apis/services.scone.cloud/v1beta1/namespaces/default/vaults/vault";
+    let initialised =
+        |status: &Value| status["state"] == "HEALTHY" && status["initStatement"].to_string().contains("STANDIN0");
+    once(&site, path, initialised).await;
 
     for mut policy in Site::manifests("policies.yaml") {
         policy["metadata"]["annotations"]["cas.scone.cloud/trust"] = "first-use".into();

@@ -69,12 +69,16 @@ impl Site {
         Self { ring, admin }
     }
 
-    /// `helm install --wait`, as the README says, with more words.
+    /// The line of the README that installs the operator, in the checkout, as it stands there, with more words behind it.
     pub(crate) fn install(&self, more: &[&str]) -> Duration {
         let started = Instant::now();
-        let chart = file("deploy/chart/scone-operator").display().to_string();
-        let words = ["install", "scone-operator", &chart, "--namespace", NAMESPACE, "--create-namespace", "--wait"];
-        self.helm(&[&words[..], &["--timeout", "120s"], more].concat());
+        let readme = std::fs::read_to_string(file("README.md")).unwrap();
+        let line =
+            readme.lines().find_map(|line| line.strip_prefix("helm ").filter(|rest| rest.starts_with("install")));
+        let words: Vec<&str> = line.expect("the README installs the operator").split_whitespace().collect();
+        assert!(words.windows(2).any(|pair| pair == ["--namespace", NAMESPACE]), "{words:?}");
+        let mut helm = self.ring.outside(&tools::HELM).unwrap();
+        succeed(helm.current_dir(file("")).args(words).args(["--timeout", "120s"]).args(more));
         started.elapsed()
     }
 
@@ -223,21 +227,27 @@ pub(crate) struct Load {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+/// The port of a LAS that is created in a dry run: the webhooks give it.
+async fn created(admin: &Client) -> Result<Value, kube::Error> {
+    let las = json!({"apiVersion": "base.scone.cloud/v1beta1", "kind": "LAS", "metadata": {"name": "load"}});
+    let request = http::Request::post(format!("{LAS}?dryRun=All")).header("content-type", "application/json");
+    let made = admin.request::<Value>(request.body(las.to_string().into_bytes()).unwrap()).await?;
+    Ok(made["spec"]["hostPort"].clone())
+}
+
 impl Load {
-    pub(crate) fn start(site: &Site, tasks: usize) -> Self {
+    /// Begins once the API server has heard of the webhooks: until then it stores what nobody gave defaults to.
+    pub(crate) async fn start(site: &Site, tasks: usize) -> Self {
+        soon("defaults", || async { (created(&site.admin).await.ok()? == 18766).then_some(()) }).await;
         let (stop, sent, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::default());
         let run = |_| {
             let (admin, stop, sent) = (site.admin.clone(), Arc::clone(&stop), Arc::clone(&sent));
             let failed: Arc<Mutex<Vec<String>>> = Arc::clone(&failed);
             tokio::spawn(async move {
-                let las =
-                    json!({"apiVersion": "base.scone.cloud/v1beta1", "kind": "LAS", "metadata": {"name": "load"}});
                 while !stop.load(Ordering::Relaxed) {
-                    let request = http::Request::post(format!("{LAS}?dryRun=All"));
-                    let request = request.header("content-type", "application/json").body(las.to_string().into_bytes());
-                    match admin.request::<Value>(request.unwrap()).await {
-                        Ok(made) if made["spec"]["hostPort"] == 18766 => {}
-                        Ok(made) => failed.lock().unwrap().push(format!("no default: {made}")),
+                    match created(&admin).await {
+                        Ok(port) if port == 18766 => {}
+                        Ok(port) => failed.lock().unwrap().push(format!("no default: {port}")),
                         Err(error) => failed.lock().unwrap().push(error.to_string()),
                     }
                     sent.fetch_add(1, Ordering::Relaxed);

@@ -14,6 +14,7 @@ pub(crate) mod certificates;
 pub(crate) mod kubelet;
 
 use std::{
+    fmt::Debug,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -40,6 +41,24 @@ pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut ask: 
         }
     }
     panic!("{what} did not come within {} s", SOON.as_secs());
+}
+
+/// Asks again and again until the answer is as it should be; who waits in vain is shown the last one.
+pub(crate) async fn until<T: Debug, F: Future<Output = T>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+    holds: impl Fn(&T) -> bool,
+) -> T {
+    let started = Instant::now();
+    let mut poll = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        poll.tick().await;
+        let answer = ask().await;
+        if holds(&answer) {
+            return answer;
+        }
+        assert!(started.elapsed() < SOON, "{what} did not come within {} s; the last was {answer:?}", SOON.as_secs());
+    }
 }
 
 fn variable(name: &str) -> PathBuf {
@@ -141,6 +160,11 @@ impl Stage {
         let unfinished = self.modules.path().join(format!(".{name}"));
         std::fs::write(&unfinished, bytes).unwrap();
         std::fs::rename(unfinished, self.modules.path().join(format!("{name}.wasm"))).unwrap();
+    }
+
+    /// What an administrator sets for a module, before the operator starts.
+    pub(crate) fn settings(&self, name: &str, settings: &Value) {
+        std::fs::write(self.modules.path().join(format!("{name}.json")), settings.to_string()).unwrap();
     }
 
     /// Starts an operator and waits until it is ready.

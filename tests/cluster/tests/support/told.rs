@@ -6,7 +6,7 @@ use cluster::Identity;
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use super::{Operator, Stage};
+use super::{Operator, Stage, soon};
 
 impl Stage {
     /// A greeting, as the module `good` serves it.
@@ -50,6 +50,18 @@ impl Stage {
     ) -> Option<Value> {
         let object = self.get(api_version, plural, namespace, name).await?;
         object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == type_).cloned()
+    }
+
+    /// An object whose status is about its latest version: what was written before the status is there too.
+    pub(crate) async fn reported(
+        &self,
+        api_version: &str,
+        plural: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Option<Value> {
+        let object = self.get(api_version, plural, namespace, name).await?;
+        (object["status"]["observedGeneration"] == object["metadata"]["generation"]).then_some(object)
     }
 
     /// Lets the user see and do everything that the modules of the tests need, but see nodes only with `nodes`.
@@ -98,7 +110,7 @@ impl Stage {
         self.send("PATCH", &path, "application/json-patch+json", &open).await.unwrap();
         let anything = json!({"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": {"name": "try", "namespace": "default"}, "spec": {"name": [1]}});
         let path = "/apis/example.com/v1/namespaces/default/greetings/try?fieldManager=tester&dryRun=All";
-        super::soon("the open schema", || async {
+        soon("the open schema", || async {
             self.send("PATCH", path, "application/apply-patch+yaml", &anything).await.ok().map(drop)
         })
         .await;
@@ -131,6 +143,21 @@ impl Operator {
         let text = self.metrics().await;
         let lines = text.lines().filter(|line| line.starts_with(name));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// How often a module has looked at a parent, in a cache that is complete.
+    pub(crate) async fn looks(&self, module: &str) -> u64 {
+        let text = self.metrics().await;
+        let of = format!("scone_operator_reconciles_total{{module=\"{module}\",");
+        let looks = text.lines().filter(|line| line.starts_with(&of) && !line.contains("outcome=\"failed\""));
+        looks.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// Waits until each of these modules has looked at a parent: only then does it mean something that nothing is written.
+    pub(crate) async fn has_looked(&self, modules: &[&str]) {
+        for module in modules {
+            soon(&format!("a look of {module}"), || async { (self.looks(module).await > 0).then_some(()) }).await;
+        }
     }
 
     /// How many objects it keeps.
