@@ -112,8 +112,8 @@ impl Certificate {
             Self::Unusable(why) => ("CertificateUnusable", format!("has a ca.crt that is {why}")),
         };
         let message = format!(
-            "Secret {} in namespace {} {what}; it must hold tls.crt and tls.key for the DNS name {}, and ca.crt, which signed \
-             them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows",
+            "Secret {} in namespace {} {what}; it must hold tls.crt and tls.key for the DNS name {}, and ca.crt, which \
+             signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows",
             secret(site),
             site.namespace,
             injector::dns_name(site)

@@ -1,6 +1,7 @@
 //! The injector: it puts agents into pods that ask for secrets of this Vault.
 //!
-//! It has no rights at all. Its certificate is a Secret that somebody else makes, and the host tells the API server the CA.
+//! It has no rights at all. Its certificate is a Secret that somebody else makes, and the host tells the API server the
+//! CA.
 
 use std::collections::BTreeMap;
 
@@ -77,7 +78,8 @@ pub(crate) fn dns_name(site: &Site<'_>) -> String {
     format!("{}.{}.svc", service_name(site), site.namespace)
 }
 
-/// Everything that it needs. Without an authority there is no webhook: the API server would believe nobody, and ask in vain.
+/// Everything that it needs. Without an authority there is no webhook: the API server would believe nobody, and ask in
+/// vain.
 pub(crate) fn parts(site: &Site<'_>, authority: Option<ByteString>) -> Vec<Part> {
     let deployment = deployment(site);
     let template = deployment.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
@@ -151,12 +153,9 @@ fn pod(site: &Site<'_>) -> PodSpec {
     }
 }
 
-fn container(site: &Site<'_>) -> Container {
-    let amounts = |cpu: &str, memory: &str| {
-        let amounts = [("cpu", cpu), ("memory", memory)];
-        Some(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into())
-    };
-    let probe = |failures: i32| Probe {
+/// It serves as soon as it has read its certificate.
+fn probe(failures: i32) -> Probe {
+    Probe {
         http_get: Some(HTTPGetAction {
             path: Some("/health/ready".to_owned()),
             port: IntOrString::Int(PORT),
@@ -168,6 +167,13 @@ fn container(site: &Site<'_>) -> Container {
         timeout_seconds: Some(5),
         failure_threshold: Some(failures),
         ..Probe::default()
+    }
+}
+
+fn container(site: &Site<'_>) -> Container {
+    let amounts = |cpu: &str, memory: &str| {
+        let amounts = [("cpu", cpu), ("memory", memory)];
+        Some(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into())
     };
     Container {
         name: INJECTOR.to_owned(),

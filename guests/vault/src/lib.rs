@@ -46,7 +46,8 @@ impl Module for VaultModule {
             .owns::<Deployment>(NamespaceRule::Parent)
             .owns::<Service>(NamespaceRule::Parent)
             .owns::<ServiceAccount>(NamespaceRule::Parent)
-            // For `authDelegator`. It also prunes what releases before this one bound injectors to: all webhook configurations.
+            // For `authDelegator`. It also prunes the bindings with which earlier releases gave injectors all webhook
+            // configurations.
             .owns::<ClusterRoleBinding>(NamespaceRule::All)
             .owns::<MutatingWebhookConfiguration>(NamespaceRule::All)
             .reads::<Node>(NamespaceRule::All, NODE_FIELDS)

@@ -4,7 +4,8 @@ use scone_api::SconeSettings;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
 
-/// Where the pods are that injectors may see. The author of a Vault is nobody's administrator: without a word of one there is no webhook.
+/// Where the pods are that injectors may see. The author of a Vault is nobody's administrator: without a word of one
+/// there is no webhook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum InjectorScope {

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use crate::{Document, DocumentError};
 
 /// The object with only these dotted paths, besides its identity. A path goes through lists element by element:
-/// `spec.containers.name`. A key that has a dot in it is written with a backslash before the dot: `data.ca\.crt`. No fields at all means
-/// the whole object.
+/// `spec.containers.name`. A key that has a dot in it is written with a backslash before the dot: `data.ca\.crt`. No
+/// fields at all means the whole object.
 pub fn project(document: &Document, fields: &[String]) -> Result<Document, DocumentError> {
     if fields.is_empty() {
         return Ok(document.clone());
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_backslash_makes_a_dot_part_of_a_key_and_nothing_beside_it_comes_along() {
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "type": "kubernetes.io/tls",
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "type": "t",
             "data": {"ca.crt": "Q0E=", "ca": {"crt": "x"}, "tls.crt": "Yw==", "tls.key": "aw=="}});
         let shown = |field: &str| {
             let projected = project(&Document::from_value(&secret), &[field.to_owned()]).unwrap().to_value().unwrap();

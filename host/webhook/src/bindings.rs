@@ -140,7 +140,7 @@ fn table(modules: BTreeMap<String, Served>) -> Result<Table, Error> {
 }
 
 /// Whether the API server is told to have this kind converted here: the CRD has several versions, and says so.
-fn is_converted(kind: &ParentKind) -> bool {
+pub(crate) fn is_converted(kind: &ParentKind) -> bool {
     let versions = kind.crd.pointer("/spec/versions").and_then(Value::as_array).map_or(0, Vec::len);
     versions > 1 && kind.crd.pointer("/spec/conversion/strategy").and_then(Value::as_str) == Some("Webhook")
 }

@@ -7,7 +7,7 @@ use operator_core::contract::{Manifest, ParentKind, Phase, Scope, WebhookRule};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 
-use crate::{Target, certificates::secret::OWNER, judge::CONVERT, probe, scope};
+use crate::{Target, bindings::is_converted, certificates::secret::OWNER, judge::CONVERT, probe, scope};
 
 /// The API server waits so long for an answer.
 const TIMEOUT_SECONDS: u32 = 5;
@@ -31,15 +31,9 @@ pub(crate) struct Site<'a> {
 
 /// All objects with a `caBundle` for our server. No other code lists them, so that none is forgotten when the bundle changes.
 pub(crate) fn places(manifests: &[Manifest]) -> Vec<Place> {
-    let crds = manifests.iter().flat_map(|manifest| &manifest.kinds).filter(|kind| converts(kind));
+    let crds = manifests.iter().flat_map(|manifest| &manifest.kinds).filter(|kind| is_converted(kind));
     let crds: BTreeSet<String> = crds.map(|kind| format!("{}.{}", kind.plural, scope::group(kind))).collect();
     [Place::Mutating, Place::Validating].into_iter().chain(crds.into_iter().map(Place::Conversion)).collect()
-}
-
-/// Whether the module converts between versions of this kind: its CRD says so, and has several.
-fn converts(kind: &ParentKind) -> bool {
-    let versions = kind.crd.pointer("/spec/versions").and_then(Value::as_array).map_or(0, Vec::len);
-    versions > 1 && kind.crd.pointer("/spec/conversion/strategy").and_then(Value::as_str) == Some("Webhook")
 }
 
 impl Place {
