@@ -22,7 +22,12 @@ const KINDS: [(&str, &str, &str); 7] = [
 ];
 
 /// What no scenario shows, and the test that reaches it.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 5] = [
+    // The scenarios use images of the registry that is set.
+    (
+        "CAS condition BackupControllerTrusted=otherwise",
+        "guests/cas/tests/backup.rs an_image_that_nobody_vouches_for_makes_no_pods_and_it_is_said_why",
+    ),
     // The operator repairs the budget before anybody is told of it.
     (
         "CAS podDisruptionBudgetAlert>0",

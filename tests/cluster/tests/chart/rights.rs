@@ -15,6 +15,9 @@ fn rules(rendered: &Rendered) -> Vec<(&Value, &Value)> {
     roles.flat_map(|role| role["rules"].as_array().unwrap().iter().map(move |rule| (role, rule))).collect()
 }
 
+/// Roles that a module binds accounts of its own to, by name.
+const BOUND_BY_MODULES: [&str; 3] = ["scone-cas-backup-las", "scone-cas-backup-nodes", "scone-cas-backup-workloads"];
+
 /// What the modules need, as the chart has it.
 fn needed() -> Value {
     serde_json::from_str(&text("files/rights.json")).unwrap()
@@ -68,6 +71,8 @@ fn beyond_its_modules_the_operator_writes_by_name_only() {
     let rendered = Rendered::with(&[]);
     let modules = needed();
     let all: Vec<_> = rules(&rendered);
+    let all = all.into_iter().filter(|(role, _)| !BOUND_BY_MODULES.contains(&string(&role["metadata"]["name"])));
+    let all: Vec<_> = all.collect();
     let own = all.iter().filter(|(_, rule)| !modules["cluster"].as_array().unwrap().contains(rule));
     for (role, rule) in own.filter(|(_, rule)| rule["nonResourceURLs"].is_null()) {
         // A right to create cannot be bound to a name, and neither can one to list.
@@ -84,6 +89,31 @@ fn beyond_its_modules_the_operator_writes_by_name_only() {
     };
     let role = rendered.get("ClusterRole", "scone-manager-role")["rules"].as_array().unwrap();
     assert!(role.contains(&webhooks("mutating")) && role.contains(&webhooks("validating")));
+}
+
+#[test]
+fn roles_for_accounts_of_modules_are_bound_to_nobody_and_a_module_may_bind_no_others() {
+    let rendered = Rendered::with(&[]);
+    for name in BOUND_BY_MODULES {
+        assert!(rendered.find("ClusterRole", name).is_some(), "there is no {name}");
+    }
+    for binding in [rendered.of("ClusterRoleBinding"), rendered.of("RoleBinding")].concat() {
+        assert!(!BOUND_BY_MODULES.contains(&string(&binding["roleRef"]["name"])), "{binding}");
+    }
+    let needed = needed();
+    let rules = needed["cluster"].as_array().unwrap();
+    let binds = rules.iter().filter(|rule| strings(&rule["verbs"]).contains(&"bind".to_owned()));
+    let mut bound: Vec<String> = binds.flat_map(|rule| strings(&rule["resourceNames"])).collect();
+    bound.retain(|name| !BOUND_BY_MODULES.contains(&name.as_str()));
+    assert_eq!(bound, ["system:auth-delegator"], "for Vaults that an administrator lets ask about tokens");
+    let makes_pods = rules.iter().filter(|rule| strings(&rule["resources"]).contains(&"pods".to_owned()));
+    for rule in makes_pods {
+        assert!(!strings(&rule["verbs"]).contains(&"create".to_owned()), "the operator makes no pods itself: {rule}");
+    }
+    let roles = rules.iter().filter(|rule| strings(&rule["resources"]).iter().any(|name| name.ends_with("roles")));
+    for rule in roles {
+        assert_eq!(strings(&rule["verbs"]), ["bind"], "no module makes roles: {rule}");
+    }
 }
 
 #[test]
