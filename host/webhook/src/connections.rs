@@ -139,9 +139,9 @@ impl Connections {
         let mut table = lock(&self.table);
         let of_peer = table.open.values().filter(|(of, _)| *of == peer).count();
         let is_free = if of_peer >= self.room.peer {
-            table.evict(|of| of == peer)
+            table.make_room(|of| of == peer)
         } else {
-            table.open.len() < self.room.all || table.evict(|_| true)
+            table.open.len() < self.room.all || table.make_room(|_| true)
         };
         if !is_free {
             table.tell(peer);
@@ -158,7 +158,7 @@ impl Connections {
 
 impl Table {
     /// Makes room, and says whether it did.
-    fn evict(&mut self, of: impl Fn(IpAddr) -> bool) -> bool {
+    fn make_room(&mut self, of: impl Fn(IpAddr) -> bool) -> bool {
         let candidates = self.open.iter().filter(|(_, (peer, _))| of(*peer));
         let candidates = candidates.filter_map(|(number, (_, state))| {
             let state = *state.borrow();
