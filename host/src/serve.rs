@@ -1,6 +1,6 @@
 //! Health and metrics over HTTP.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -10,7 +10,7 @@ use http::{
 use http_body_util::Full;
 use operator_webhook::{Connections, Manners, Room};
 use tokio::{net::TcpListener, sync::watch::Receiver};
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// Connections at a time: a kubelet and a few that collect metrics need one each. One address gets half.
 const ROOM: Room = Room { all: 64, peer: 32 };
@@ -21,8 +21,6 @@ const MANNERS: Manners = Manners {
     answer: Duration::from_secs(10),
     header_bytes: 16 * 1024,
 };
-/// Pause after the system could not accept, such as for want of file handles.
-const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// Answers one path: whether all is well, and the text.
 pub(crate) type Answer = Arc<dyn Fn() -> (bool, String) + Send + Sync>;
@@ -50,22 +48,15 @@ impl Server {
     /// Answers until `stop` is true. Nobody is waited for then: a connection on which nothing is asked would hold up the end.
     pub(crate) async fn run(self, what: &'static str, mut stop: Receiver<bool>) {
         tokio::select! {
-            () = self.answer(what) => {}
+            never = self.answer(what) => match never {},
             _ = stop.wait_for(|stop| *stop) => {}
         }
     }
 
-    async fn answer(self, what: &'static str) {
+    async fn answer(self, what: &'static str) -> Infallible {
         let connections = Connections::new(ROOM);
         loop {
-            let (stream, seat) = match connections.accept(&self.listener).await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    warn!(what, %error, "no connection can be accepted; check the limit of file handles");
-                    tokio::time::sleep(EXHAUSTED).await;
-                    continue;
-                }
-            };
+            let (stream, seat) = connections.accept(&self.listener).await;
             let (paths, manners) = (Arc::clone(&self.paths), self.manners);
             tokio::spawn(async move {
                 // No body is read: a request that has one ends its connection.

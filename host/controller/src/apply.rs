@@ -87,7 +87,7 @@ async fn children(ctx: &Context, api: &Api<'_>, module: &str, plan: &Plan, appli
         for (step, done) in alike.iter().zip(together(doing).await) {
             match done {
                 Ok(Done::Held(trouble)) => applied.contended.push(trouble),
-                Ok(Done::Written { verb: "unchanged", .. }) => {}
+                Ok(Done::Kept) => {}
                 Ok(Done::Written { claimed, verb, version }) => {
                     if claimed {
                         applied.wrote(module, &step.identity, "claim");
@@ -136,7 +136,13 @@ fn is_alike(one: &ObjectRef, other: &ObjectRef) -> bool {
 /// What became of one step.
 enum Done {
     Held((String, u32)),
-    Written { claimed: bool, verb: &'static str, version: u64 },
+    /// It exists after all, and is only ever made.
+    Kept,
+    Written {
+        claimed: bool,
+        verb: &'static str,
+        version: u64,
+    },
 }
 
 async fn one(ctx: &Context, api: &Api<'_>, manager: &str, step: &Step) -> Result<Done, Error> {
@@ -144,8 +150,8 @@ async fn one(ctx: &Context, api: &Api<'_>, manager: &str, step: &Step) -> Result
         return Ok(Done::Held(trouble));
     }
     let claimed = step.verb == Verb::Adopt && claim(api, manager, &step.identity).await?;
-    let (verb, version) = write(api, manager, step).await?;
-    Ok(Done::Written { claimed, verb, version })
+    let written = write(api, manager, step).await?;
+    Ok(written.map_or(Done::Kept, |(verb, version)| Done::Written { claimed, verb, version }))
 }
 
 /// Whether an object has to wait because somebody keeps undoing what is written to it, and who.
@@ -196,28 +202,28 @@ fn gone(ctx: &Context, plan: &Plan) -> bool {
     plan.prune.iter().all(|step| ctx.cache.get(&step.identity).is_none())
 }
 
-/// What was done, and the version that the object has now.
-async fn write(api: &Api<'_>, manager: &str, step: &Step) -> Result<(&'static str, u64), Error> {
-    let Some(document) = &step.document else { return Ok(("unchanged", 0)) };
+/// What was done, and the version that the object has now; none when nothing had to be done.
+async fn write(api: &Api<'_>, manager: &str, step: &Step) -> Result<Option<(&'static str, u64)>, Error> {
+    let Some(document) = &step.document else { return Ok(None) };
     let written = match step.verb {
         Verb::Create if step.once => {
             // One that the cache did not show stays as it is.
             let version = api.create(&step.identity, manager, document).await?;
-            return Ok(version.map_or(("unchanged", 0), |version| ("create", version)));
+            return Ok(version.map(|version| ("create", version)));
         }
         Verb::Create => api.introduce(&step.identity, manager, document).await,
         _ => api.apply(&step.identity, None, manager, document).await,
     };
     match written {
-        Ok(version) => Ok(match step.verb {
+        Ok(version) => Ok(Some(match step.verb {
             Verb::Create => ("create", version),
             Verb::Adopt => ("adopt", version),
             _ => ("update", version),
-        }),
+        })),
         Err(error) if step.recreate && step.uid.is_some() && error.is_invalid() => {
             warn!(object = %step.identity, %error, "a field is immutable: the object is deleted and made again");
             api.delete(&step.identity, step.uid.as_deref()).await?;
-            Ok(("recreate", 0))
+            Ok(Some(("recreate", 0)))
         }
         Err(error) => Err(error),
     }

@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -23,6 +22,8 @@ mod speak;
 
 pub use speak::{Arriving, Manners};
 
+/// Pause after the system could not accept, such as for want of file handles.
+const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How often it is told that connections are refused.
 const TELL: Duration = Duration::from_secs(10);
 
@@ -120,17 +121,21 @@ impl Connections {
         Self { room, table: Arc::default() }
     }
 
-    /// The next connection that there is room for.
-    ///
-    /// # Errors
-    /// When the system could not accept, such as for want of file handles.
-    pub async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Seat)> {
+    /// The next connection that there is room for. When the system cannot accept, that is told, and tried again.
+    pub async fn accept(&self, listener: &TcpListener) -> (TcpStream, Seat) {
         loop {
-            let (stream, address) = listener.accept().await?;
+            let (stream, address) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "no connection can be accepted; check the limit of file handles");
+                    tokio::time::sleep(EXHAUSTED).await;
+                    continue;
+                }
+            };
             // Answers are one small write each.
             drop(stream.set_nodelay(true));
             if let Some(seat) = self.seat(address.ip().to_canonical()) {
-                return Ok((stream, seat));
+                return (stream, seat);
             }
         }
     }

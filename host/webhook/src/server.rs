@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::{Arriving, Connections, Judge, Manners, Resolver, Room, Seat, budget::Peer};
 
@@ -22,8 +22,6 @@ use crate::{Arriving, Connections, Judge, Manners, Resolver, Room, Seat, budget:
 const ROOM: Room = Room { all: 512, peer: 256 };
 /// Largest header: the API server's are far below 1 KiB.
 const HEADER_BYTES: usize = 64 * 1024;
-/// Pause after the system could not accept, such as for want of file handles.
-const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -116,13 +114,7 @@ impl Server {
         let mut over = std::pin::pin!(over);
         loop {
             tokio::select! {
-                accepted = connections.accept(&listener) => match accepted {
-                    Ok((stream, seat)) => drop(open.spawn(line.clone().serve(stream, seat))),
-                    Err(error) => {
-                        warn!(%error, "no connection can be accepted; check the limit of file handles");
-                        tokio::time::sleep(EXHAUSTED).await;
-                    }
-                },
+                (stream, seat) = connections.accept(&listener) => drop(open.spawn(line.clone().serve(stream, seat))),
                 Some(_) = open.join_next() => {}
                 () = &mut over => break,
             }

@@ -153,7 +153,8 @@ fn may_vouch(registry: &str, realm: &str) -> bool {
 }
 
 /// The domain that a registry shares with its neighbours: its name without the first label, as far as that is one that people register.
-/// Not what a list of public suffixes would say, but never more: `co.uk` and its like have a short label before a country's two letters.
+/// A guess, in the place of a list of public suffixes, which is large and ages: `co.uk` and its like have a short label before a country's
+/// two letters, and the hosts of registries below which everybody may have a name are listed.
 fn domain(host: &str) -> Option<&str> {
     let (_, domain) = host.split_once('.')?;
     let (second, top) = domain.rsplit_once('.')?;
