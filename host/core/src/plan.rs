@@ -253,15 +253,13 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Rejection> {
     for child in ordered {
         let wanted = known::fingerprint(&input, &parent, child);
         let as_wanted = input.known.of(&input, child, wanted);
-        let step = match &as_wanted {
-            Some(as_wanted) => as_wanted.step(child.stage),
-            None => match children::step(&input, &parent, child, child.stage > open_stage)? {
-                Some(step) => step,
-                None => {
-                    unmarked.push(child.identity.clone());
-                    continue;
-                }
-            },
+        let step = if let Some(as_wanted) = &as_wanted {
+            as_wanted.step(child.stage)
+        } else if let Some(step) = children::step(&input, &parent, child, child.stage > open_stage)? {
+            step
+        } else {
+            unmarked.push(child.identity.clone());
+            continue;
         };
         if let Some(as_wanted) = as_wanted.or_else(|| known::AsWanted::new(&input, &step, wanted)) {
             known.keep(as_wanted);

@@ -117,26 +117,26 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
 
-    fn peer(last: u8) -> Option<Peer> {
-        Some(Peer([10, 0, 0, last].into()))
+    fn peer(last: u8) -> Peer {
+        Peer([10, 0, 0, last].into())
     }
 
     #[tokio::test]
     async fn one_peer_gets_half_and_leaves_the_rest_to_the_others() {
         let budget = Budget::new(100, 10);
-        let _one = budget.take(peer(1), 50).await;
-        assert!(budget.try_take(peer(1), 1).is_none());
-        let _two = budget.take(peer(2), 50).await;
-        assert!(budget.try_take(peer(3), 1).is_none(), "all is taken");
+        let _one = budget.take(Some(peer(1)), 50).await;
+        assert!(budget.try_take(Some(peer(1)), 1).is_none());
+        let _two = budget.take(Some(peer(2)), 50).await;
+        assert!(budget.try_take(Some(peer(3)), 1).is_none(), "all is taken");
     }
 
     #[tokio::test]
     async fn a_small_one_passes_by_a_large_one_that_waits_for_room() {
         let budget = Budget::new(100, 100);
-        let held = budget.take(peer(1), 60).await;
-        let mut large = pin!(budget.take(peer(2), 60));
+        let held = budget.take(Some(peer(1)), 60).await;
+        let mut large = pin!(budget.take(Some(peer(2)), 60));
         assert!(futures_pending(large.as_mut()).await && budget.is_short());
-        drop(budget.take(peer(2), 30).await);
+        drop(budget.take(Some(peer(2)), 30).await);
         drop(held);
         drop(large.await);
         assert!(!budget.is_short());

@@ -54,11 +54,10 @@ fn of_v6(address: Ipv6Addr) -> Option<&'static str> {
 
 /// The IPv4 address to which an IPv6 address leads: mapped and compatible ones (RFC 4291), NAT64 (RFC 6052), 6to4 (RFC 3056).
 fn within(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let joined = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0 | 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => Some(joined(g, h)),
-        (0x2002, ..) => Some(joined(b, c)),
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
+        }
         _ => None,
     }
 }

@@ -105,7 +105,7 @@ impl Seat {
             tokio::select! {
                 ended = connection.as_mut() => return ended.map_err(io::Error::other),
                 call = called(&mut self.seen, &manners, goes) => match call {
-                    Call::Late(stage) => return Err(late(stage)),
+                    Call::Late(at) => return Err(late(at)),
                     // Nothing was asked yet that could be answered.
                     Call::Evicted(Stage::New | Stage::Header | Stage::Intake | Stage::Over) => return Ok(()),
                     Call::Evicted(_) => {}

@@ -110,8 +110,9 @@ fn roles_for_accounts_of_modules_are_bound_to_nobody_and_a_module_may_bind_no_ot
     for rule in makes_pods {
         assert!(!strings(&rule["verbs"]).contains(&"create".to_owned()), "the operator makes no pods itself: {rule}");
     }
-    let roles = rules.iter().filter(|rule| strings(&rule["resources"]).iter().any(|name| name.ends_with("roles")));
-    for rule in roles {
+    let about_roles =
+        rules.iter().filter(|rule| strings(&rule["resources"]).iter().any(|name| name.ends_with("roles")));
+    for rule in about_roles {
         assert_eq!(strings(&rule["verbs"]), ["bind"], "no module makes roles: {rule}");
     }
 }
