@@ -1,8 +1,7 @@
 //! What the backup controller may do: by roles of the chart, and no more because of what is in a spec.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{answer, cases::CASES, child, condition, set, settled, with};
 use cas::CasModule;
 use insta::assert_snapshot;
 use operator_guest::{
@@ -10,7 +9,6 @@ use operator_guest::{
     testing::{self, Answer},
 };
 use serde_json::{Value, json};
-use support::{answer, cases::CASES, child, condition, set, settled, with};
 
 const IMAGE: &str = "parent/spec/backup-controller/image";
 const WORKLOADS: &str = "scone-cas-backup-workloads";

@@ -1,12 +1,10 @@
 //! What the module makes and asks.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{answer, asked, child, settled, status, with};
 use insta::assert_snapshot;
 use operator_guest::Strategy;
 use serde_json::{Value, json};
-use support::{answer, asked, child, settled, status, with};
 
 #[test]
 fn a_settled_cas_is_healthy() {
@@ -157,8 +155,8 @@ fn the_files_of_the_owner_are_in_a_secret_and_nowhere_else() {
 fn a_cas_that_provisions_itself_is_pending_until_it_should_have() {
     let young = ("condition:Listening/lastTransitionTime", "'2023-11-14T23:12:00Z'");
     let edits = [("parent/spec/ownerConfig", "hunter2"), ("answers/provisioned/http/status", "404"), young];
-    let rolled = support::carried_out(&with(&edits));
-    let verdict = |tree: &Value| support::verdict(&answer(tree));
+    let rolled = crate::support::carried_out(&with(&edits));
+    let verdict = |tree: &Value| crate::support::verdict(&answer(tree));
     assert!(verdict(&rolled).starts_with("PENDING Provisioning"), "{}", verdict(&rolled));
     let mut later = rolled;
     later["now"] = json!(1_700_004_000);
@@ -169,7 +167,7 @@ fn a_cas_that_provisions_itself_is_pending_until_it_should_have() {
 fn a_cas_that_was_upgraded_comes_back_without_its_database_being_asked_for_anew() {
     let mut tree = with(&[("parent/spec/image", "registry.scontain.com/scone.cloud/cas:6.0.7")]);
     assert_eq!(status(&answer(&tree))["phase"], "Upgrading");
-    tree = support::carried_out(&tree);
+    tree = crate::support::carried_out(&tree);
     assert_eq!(status(&answer(&tree))["phase"], "HEALTHY");
 }
 
@@ -179,17 +177,17 @@ fn a_changed_image_of_backups_goes_through_enabling_migration_until_all_nodes_ar
     let mut tree = with(&[("parent/spec/backup-controller/image", image)]);
     let phase = |tree: &Value| status(&answer(tree))["phase"].as_str().unwrap().to_owned();
     assert_eq!(phase(&tree), "EnablingMigration", "before the Deployment has changed");
-    tree = support::carried_out(&tree);
+    tree = crate::support::carried_out(&tree);
     let started = "pod:cas-backup-controller-5d7c-x2x/status/containerStatuses/0/state/running/startedAt";
-    support::set(&mut tree, started, "'2023-11-14T23:12:30Z'");
-    support::set(&mut tree, "answers/backup-log/lines", "[]");
+    crate::support::set(&mut tree, started, "'2023-11-14T23:12:30Z'");
+    crate::support::set(&mut tree, "answers/backup-log/lines", "[]");
     assert_eq!(phase(&tree), "EnablingMigration", "before it has registered a node");
-    tree = support::carried_out(&tree);
-    support::set(&mut tree, "answers/backup-log/lines", r#"['{"node-1":true}']"#);
+    tree = crate::support::carried_out(&tree);
+    crate::support::set(&mut tree, "answers/backup-log/lines", r#"['{"node-1":true}']"#);
     assert_eq!(status(&answer(&tree))["migrationNodeRatio"], "1/3");
     assert_eq!(phase(&tree), "EnablingMigration");
-    tree = support::carried_out(&tree);
-    support::set(&mut tree, "answers/backup-log/lines", r#"['{"node-1":true,"node-2":true,"node-3":true}']"#);
+    tree = crate::support::carried_out(&tree);
+    crate::support::set(&mut tree, "answers/backup-log/lines", r#"['{"node-1":true,"node-2":true,"node-3":true}']"#);
     assert_eq!(phase(&tree), "HEALTHY");
 }
 

@@ -1,11 +1,9 @@
 //! What CAS is asked, and how its answers are believed.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{answer, asked, condition, settled, status, with};
 use operator_guest::{HttpRequest, Question, Trust};
 use serde_json::{Value, json};
-use support::{answer, asked, condition, settled, status, with};
 
 fn request(tree: &Value, id: &str) -> HttpRequest {
     let answer = answer(tree);
@@ -81,7 +79,7 @@ fn a_dcap_report_is_asked_for_once_for_each_nonce_and_start_of_cas() {
         let mut told = anew.clone();
         told["answers"]["dcap-report"] = json!({"command": {"code": 0, "stdout": "new"}, "askedAt": 1_700_003_500});
         assert_eq!(status(&answer(&told))["dcapReport"], "new", "{place}");
-        assert!(!asked(&answer(&support::carried_out(&told))).contains(&"dcap-report"), "{place}");
+        assert!(!asked(&answer(&crate::support::carried_out(&told))).contains(&"dcap-report"), "{place}");
     }
 }
 

@@ -1,12 +1,10 @@
-//! The fixtures are what the module makes and says. To write them again: `UPDATE=1 cargo test -p cas --test settled`.
+//! The fixtures are what the module makes and says. To write them again: `UPDATE=1 cargo test -p cas settled`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
-
-mod support;
 
 use std::{fs, path::PathBuf};
 
+use crate::support::{answer, asked, carried_out, settled, status};
 use serde_json::{Value, json};
-use support::{answer, asked, carried_out, settled, status};
 
 fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(file)
@@ -33,7 +31,7 @@ fn check(file: &str, about: &str) {
         fs::write(path(file), format!("# {about}\n{}", serde_saphyr::to_string(&settled).unwrap())).unwrap();
         return;
     }
-    assert!(settled == tree, "{file} is not what the module makes; run UPDATE=1 cargo test -p cas --test settled");
+    assert!(settled == tree, "{file} is not what the module makes; run UPDATE=1 cargo test -p cas settled");
 }
 
 #[test]
@@ -61,7 +59,7 @@ fn a_settled_cluster_is_never_written_to() {
     assert_eq!(status(&answer), before, "times move only with the facts");
     assert!(answer.desired().unwrap().events.is_empty());
     assert_eq!(
-        support::conditions(&answer, &later["parent"]["status"]["conditions"]),
+        crate::support::conditions(&answer, &later["parent"]["status"]["conditions"]),
         later["parent"]["status"]["conditions"]
     );
 }

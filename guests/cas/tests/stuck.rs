@@ -1,11 +1,9 @@
 //! A pod of CAS that is stuck Pending is deleted, ever less often, when its successor has a place to go.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{answer, set, status, with};
 use operator_guest::Deed;
 use serde_json::Value;
-use support::{answer, set, status, with};
 
 /// A pod that has been pending since 22:00:10; it is 23:13:00.
 fn pending() -> Value {

@@ -1,13 +1,11 @@
 //! Every case of the table, and that the table leaves nothing out that the kind can say.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::{answer, cases::CASES, status, with};
 use operator_guest::testing::Answer;
 use serde_json::Value;
-use support::{answer, cases::CASES, status, with};
 
 /// What a case shows: a field of the status, or the status of a condition.
 fn shown(answer: &Answer, place: &str) -> String {
@@ -25,7 +23,7 @@ fn every_case_is_judged_as_the_table_says() {
     let mut wrong = Vec::new();
     for case in CASES {
         let answer = answer(&with(case.edits));
-        let verdict = support::verdict(&answer);
+        let verdict = crate::support::verdict(&answer);
         if !verdict.starts_with(&format!("{}:", case.verdict)) {
             wrong.push(format!("{}: {verdict}", case.name));
         }
@@ -143,7 +141,7 @@ fn every_phase_is_in_the_readme() {
 
 #[test]
 fn every_metric_of_the_readme_is_exported_for_a_cas_with_everything() {
-    let answer = answer(&support::settled());
+    let answer = answer(&crate::support::settled());
     let samples = &answer.desired().unwrap().samples;
     let names: BTreeSet<String> = samples.iter().map(|sample| sample.name.clone()).collect();
     assert_eq!(names, listed("Metrics"));

@@ -1,12 +1,10 @@
 //! No change of a spec takes a volume away.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{answer, child, set, settled, with};
 use cas::CasModule;
 use operator_guest::{Deed, Module, testing};
 use serde_json::{Value, json};
-use support::{answer, child, set, settled, with};
 
 /// Every optional field, with another value than the settled one; `-` removes what is there.
 const CHANGES: &[(&str, &str)] = &[
@@ -178,7 +176,7 @@ fn growth(edits: &[(&str, &str)]) -> (Option<String>, String) {
         let fields: Value = serde_json::from_slice(&partial.document).unwrap();
         fields["spec"]["resources"]["requests"]["storage"].as_str().unwrap().to_owned()
     });
-    (size, support::condition(&answer, "VolumesAsWanted"))
+    (size, crate::support::condition(&answer, "VolumesAsWanted"))
 }
 
 #[test]

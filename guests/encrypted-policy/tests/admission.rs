@@ -1,13 +1,11 @@
 //! What is refused before it is stored.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{CIPHERTEXT, OTHER_CIPHERTEXT, resource};
 use encrypted_policy::EncryptedPolicyModule;
 use insta::assert_snapshot;
 use operator_guest::{Module, native, testing};
 use serde_json::{Value, json};
-use support::{CIPHERTEXT, OTHER_CIPHERTEXT, resource};
 
 fn judge(request: &Value) -> testing::Judgement {
     testing::admit::<EncryptedPolicyModule>(&request.to_string()).unwrap()

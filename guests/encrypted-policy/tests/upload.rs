@@ -1,15 +1,13 @@
 //! How an encrypted policy gets to CAS: what differs from a signed one. The rest is tested there, on the same code.
 
-mod support;
-
 use std::collections::BTreeSet;
 
-use operator_guest::QueryFailure;
-use serde_json::json;
-use support::{
+use crate::support::{
     CERTIFICATE, CIPHERTEXT, Fault, Host, KEY, OTHER_CERTIFICATE, OTHER_CIPHERTEXT, check_fixture, host, named,
     promised,
 };
+use operator_guest::QueryFailure;
+use serde_json::json;
 
 fn settled(mut host: Host) -> Host {
     host.settle();

@@ -1,11 +1,9 @@
 //! `spec.autoUpdate`: a tag that is moved rolls the pods, and nothing else does.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{LAS_RUNS, answer, condition, status, verdict, with};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use operator_guest::{Question, testing::Answer};
-use support::{LAS_RUNS, answer, condition, status, verdict, with};
 
 const OLD: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 const NEW: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
@@ -82,7 +80,7 @@ fn a_registry_that_refuses_is_told_and_makes_nobody_unhealthy() {
 
 #[test]
 fn without_auto_update_no_registry_is_asked() {
-    let answer = answer(support::SETTLED);
+    let answer = answer(crate::support::SETTLED);
     assert!(answer.desired().unwrap().queries.iter().all(|query| query.id != "image"));
     assert!(answer.condition("ImageWatched").is_err());
 }

@@ -1,11 +1,9 @@
 //! What the module answers: one rule each, from a settled cluster with one line changed.
 
-mod support;
-
+use crate::support::{LAS_RUNS, PROBE_READY, SETTLED, answer, labels, pod_spec, status, verdict, with};
 use insta::assert_snapshot;
 use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Secret};
 use operator_guest::ConditionStatus;
-use support::{LAS_RUNS, PROBE_READY, SETTLED, answer, labels, pod_spec, status, verdict, with};
 
 #[test]
 fn a_settled_las_on_three_nodes_is_healthy() {

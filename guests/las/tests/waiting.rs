@@ -1,12 +1,10 @@
 //! What is waited for, and for how long: silent nodes, pods that nobody makes, objects that are not the wanted ones.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{LAS_RUNS, SETTLED, after, answer, condition, labels, pod_spec, status, verdict, with};
 use insta::assert_snapshot;
 use operator_guest::testing::Answer;
 use serde_json::json;
-use support::{LAS_RUNS, SETTLED, after, answer, condition, labels, pod_spec, status, verdict, with};
 
 /// The settled cluster without pods.
 fn without_pods() -> String {

@@ -1,14 +1,12 @@
 //! What the module answers: one rule each, from a settled cluster with one line changed.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
-use insta::assert_snapshot;
-use serde_json::{Value, json};
-use support::{
+use crate::support::{
     SETTLED, another_namespace, answer, child, children, condition, config, encoded, many, replaced, since, situation,
     situations, source, status, verdict, with,
 };
+use insta::assert_snapshot;
+use serde_json::{Value, json};
 
 #[test]
 fn a_settled_cluster_stays_as_it_is() {
@@ -128,7 +126,7 @@ fn new_credentials_go_everywhere_and_then_the_time_moves() {
     assert_eq!(child(&first, "batch")["data"][".dockerconfigjson"], new.as_str());
     assert_eq!(status(&first)["lastSuccessfulReconciliation"], "2023-11-14T22:00:00Z");
     assert!(first.desired().unwrap().events.is_empty());
-    let written = since(&with(support::DATA, &new), "SecretsDistributed", "2023-11-14T23:12:00Z");
+    let written = since(&with(crate::support::DATA, &new), "SecretsDistributed", "2023-11-14T23:12:00Z");
     let second = answer(&written);
     assert_eq!(status(&second)["lastSuccessfulReconciliation"], "2023-11-14T23:13:00Z");
     assert_eq!(second.desired().unwrap().events[0].reason, "Reconciled");
@@ -181,7 +179,7 @@ Unreadable: Failed SourceCredentialsError: Secret scone-system/sconeapps cannot 
 #[test]
 fn what_is_kept_would_come_back_with_its_content() {
     let kept = child(&answer(&situation("broken")), "apps");
-    assert_eq!(kept["data"][".dockerconfigjson"], support::DATA);
+    assert_eq!(kept["data"][".dockerconfigjson"], crate::support::DATA);
     assert_eq!(kept["metadata"]["labels"], json!({"team": "a", "images.banzaicloud.io/owner-uid": "5f6c"}));
 }
 

@@ -2,10 +2,8 @@
 
 #![expect(clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{assert_table, columns, crd, schema};
 use serde_json::Value;
-use support::{assert_table, columns, crd, schema};
 
 #[test]
 fn cas_has_its_published_names() {

@@ -1,12 +1,10 @@
 //! The CRDs under `deploy/crds` and those that modules carry are the ones of the types, and the types say what is published.
 //! To write the files again: `UPDATE=1 cargo test -p scone-api`.
 
-mod support;
-
 use std::fs;
 
+use crate::support::{assert_table, check, columns, crd, path, schema};
 use serde_json::Value;
-use support::{assert_table, check, columns, crd, path, schema};
 
 const KINDS: [&str; 7] = ["CAS", "LAS", "SGXPlugin", "SignedPolicy", "EncryptedPolicy", "ImagePullSecret", "Vault"];
 

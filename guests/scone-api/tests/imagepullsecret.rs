@@ -1,10 +1,8 @@
 //! `ImagePullSecret` says what is published.
 #![expect(clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{assert_table, columns, crd, schema};
 use serde_json::Value;
-use support::{assert_table, columns, crd, schema};
 
 fn at(schema: &Value, path: &[&str]) -> Value {
     path.iter().fold(schema.clone(), |schema, name| match *name {

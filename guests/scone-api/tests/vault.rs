@@ -1,8 +1,6 @@
 //! Vault says what was published.
 
-mod support;
-
-use support::{assert_table, columns, crd, schema};
+use crate::support::{assert_table, columns, crd, schema};
 
 #[test]
 fn its_names_are_published() {

@@ -1,13 +1,11 @@
 //! What is refused before it is stored.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
+use crate::support::{POLICY, ed25519, p384, resource};
 use insta::assert_snapshot;
 use operator_guest::{Module, native, testing};
 use serde_json::{Value, json};
 use signed_policy::SignedPolicyModule;
-use support::{POLICY, ed25519, p384, resource};
 
 fn judge(request: &Value) -> testing::Judgement {
     testing::admit::<SignedPolicyModule>(&request.to_string()).unwrap()

@@ -1,16 +1,14 @@
 //! Whom a policy is told to believe, and what keeps it from being sent at all.
 
-mod support;
-
-use operator_guest::QueryFailure;
-use serde_json::json;
-use support::{
+use crate::support::{
     CERTIFICATE, Fault, OTHER_CERTIFICATE, POLICY, ed25519, host, p384,
     ways::{
         first_use, invalid_annotation, invalid_spec, no_secret, pinned_wrongly, unknown_signer, untrusted, verified,
         vouched, with,
     },
 };
+use operator_guest::QueryFailure;
+use serde_json::json;
 
 #[test]
 fn a_certificate_that_nobody_vouches_for_is_told_with_how_to_pin_it() {

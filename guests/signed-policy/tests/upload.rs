@@ -1,12 +1,8 @@
 //! How a policy gets to CAS: one rule each, over as many calls as it takes.
 
-mod support;
-
 use std::collections::BTreeSet;
 
-use operator_guest::QueryFailure;
-use serde_json::json;
-use support::{
+use crate::support::{
     Fault, Host, POLICY, check_fixture, ed25519, host, other, promised, resource, sign_again,
     ways::{
         IN_NAMESPACE, all, follows_its_namespace, garbage, name_taken, outdated, predecessor_missing, refused,
@@ -14,6 +10,8 @@ use support::{
         with,
     },
 };
+use operator_guest::QueryFailure;
+use serde_json::json;
 
 #[test]
 fn a_policy_is_sent_once_and_then_nothing_is_written_any_more() {

@@ -1,10 +1,12 @@
 //! What the module answers: one rule each, from a settled cluster with one line changed.
 #![expect(clippy::indexing_slicing, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::{
+    SETTLED, answer, child, children, condition, fresh, replaced, server, since, situation, status, stored, verdict,
+    with, without_pod,
+};
 use insta::assert_snapshot;
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
@@ -14,10 +16,6 @@ use k8s_openapi::api::{
 };
 use operator_guest::{ConditionStatus, Question, Strategy};
 use serde_json::{Value, json};
-use support::{
-    SETTLED, answer, child, children, condition, fresh, replaced, server, since, situation, status, stored, verdict,
-    with, without_pod,
-};
 
 fn container(yaml: &str) -> Value {
     child::<StatefulSet>(&answer(yaml), "vault")["spec"]["template"]["spec"]["containers"][0].clone()
@@ -42,7 +40,7 @@ fn a_settled_vault_has_no_condition_that_speaks_against_it() {
 fn what_the_server_adds_to_objects_changes_nothing() {
     let answer = answer(include_str!("bench-4k.yaml"));
     assert!(verdict(&answer).starts_with("HEALTHY"), "{}", verdict(&answer));
-    assert_eq!(children(&answer), children(&support::answer(SETTLED)));
+    assert_eq!(children(&answer), children(&crate::support::answer(SETTLED)));
 }
 
 #[test]
@@ -256,7 +254,7 @@ fn without_a_certificate_all_but_the_webhook_is_made_and_the_way_out_is_told() {
         "    objects: []\n",
     );
     let mut told = BTreeSet::new();
-    for yaml in [absent, situation("no certificate"), support::certificate("data: {ca.crt: ''}")] {
+    for yaml in [absent, situation("no certificate"), crate::support::certificate("data: {ca.crt: ''}")] {
         let answer = answer(&yaml);
         let made = children(&answer);
         assert!(!made.iter().any(|child| child == webhook), "a webhook that worked goes too: {made:?}");
@@ -276,7 +274,7 @@ fn a_ca_that_cannot_be_used_is_told_without_what_it_is() {
     let long = "Q0FD".repeat(16 * 1024 + 1);
     let mut told = String::new();
     for value in ["-----BEGIN", "Q0E", "Q 0E", key, &long] {
-        let answer = answer(&support::certificate(&format!("data: {{ca.crt: '{value}'}}")));
+        let answer = answer(&crate::support::certificate(&format!("data: {{ca.crt: '{value}'}}")));
         told += &format!("{}\n", condition(&answer, "InjectorWorks"));
         assert!(verdict(&answer).starts_with("PENDING InjectorStarting"), "{}", verdict(&answer));
         assert!(!format!("{answer}").contains(value), "{value}");
@@ -290,7 +288,7 @@ False CertificateUnusable: Secret vault-agent-injector-certs in namespace defaul
 False CertificateUnusable: Secret vault-agent-injector-certs in namespace default has a ca.crt that is longer than 64 KiB; it must hold tls.crt and tls.key for the DNS name vault-agent-injector-svc.default.svc, and ca.crt, which signed them: make it with a Certificate of cert-manager or with openssl, as the README of module vault shows
 ");
     let longest = "Q0FD".repeat(16 * 1024);
-    let answer = answer(&support::certificate(&format!("data: {{ca.crt: {longest}}}")));
+    let answer = answer(&crate::support::certificate(&format!("data: {{ca.crt: {longest}}}")));
     assert!(children(&answer).iter().any(|child| child.contains("Webhook")));
 }
 
@@ -301,7 +299,7 @@ fn a_pod_of_the_injector_that_waits_for_its_certificate_is_no_riddle() {
     let waits = |yaml: &str| {
         replaced(
             yaml,
-            &format!("{ready}{}", support::INJECTOR_RUNS),
+            &format!("{ready}{}", crate::support::INJECTOR_RUNS),
             "conditions: [{type: Ready, status: \"False\"}]\n        containerStatuses:\n        - {name: sidecar-injector, restartCount: 0, state: {waiting: {reason: ContainerCreating}}}",
         )
     };
@@ -407,7 +405,7 @@ UNHEALTHY ClusterUnreadable: pods cannot be listed: not granted: add it; let the
 #[test]
 fn both_faces_of_an_init_container_that_crashes_read_the_same() {
     let waits = "{name: vault-init, ready: false, restartCount: 4, lastState: {terminated: {exitCode: 3, reason: Error}}, state: {waiting: {reason: CrashLoopBackOff}}}";
-    assert_eq!(verdict(&answer(&with(support::INIT_ENDED, waits))), verdict(&answer(&situation("init crashes"))));
+    assert_eq!(verdict(&answer(&with(crate::support::INIT_ENDED, waits))), verdict(&answer(&situation("init crashes"))));
 }
 
 #[test]
@@ -431,7 +429,7 @@ fn what_has_had_its_time_is_unhealthy() {
     for (yaml, type_, reason) in [
         (situation("rolling out"), "statefulset.vault/EqualSpecs", "RolloutStuck"),
         (without_pod(), "AllPodsPresent", "PodsMissing"),
-        (support::injector_starts(), "InjectorWorks", "InjectorNotReady"),
+        (crate::support::injector_starts(), "InjectorWorks", "InjectorNotReady"),
     ] {
         let told = |time: &str| verdict(&answer(&since(&yaml, type_, "False", time)));
         let (late, early) = (told("2023-11-14T23:08:00Z"), told("2023-11-14T23:08:01Z"));

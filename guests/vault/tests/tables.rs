@@ -1,11 +1,9 @@
 //! What the README lists is what the module says, no more and no less.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests may do what tests may")]
 
-mod support;
-
 use std::collections::BTreeSet;
 
-use support::{answer, situations, status};
+use crate::support::{answer, situations, status};
 
 const README: &str = include_str!("../README.md");
 

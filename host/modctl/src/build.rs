@@ -28,12 +28,17 @@ pub(crate) struct Arguments {
     /// Builds examples only, and goes on when one of them is no good module: for folders of fixtures that misbehave.
     #[arg(long)]
     examples: bool,
+    /// The profile of cargo's; without it the workspace's own `module`, or else `release` with the settings that modules want. One
+    /// without link-time optimisation builds quickly, and its modules run slowly.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<output::Report, Failure> {
     let artifacts = {
         let _progress = output::progress("compiling modules");
-        cargo::build(&arguments.crates, arguments.sysroot.as_deref(), arguments.examples)?
+        let profile = arguments.profile.as_deref();
+        cargo::build(&arguments.crates, arguments.sysroot.as_deref(), arguments.examples, profile)?
     };
     let out = open(&arguments.out_dir)?;
     let engine = load::engine(false, None)?;

@@ -187,7 +187,8 @@ fn plan_shows_what_would_be_made_and_what_the_calls_cost() {
 fn plan_never_shows_what_is_in_a_secret() {
     let key = "0123456789abcdef0123456789abcdef";
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: las-dcap, namespace: sys}\ndata: {dcap-key: b2xkLXNlY3JldA==}\n";
-    let desk = Desk::new(&[("las.yaml", &format!("{LAS}  dcapKey: '{key}'\n")), ("state.yaml", secret)]);
+    let adopts = LAS.replace("{name: las}", "{name: las, annotations: {operator.scone.cloud/adopt: Secret/las-dcap}}");
+    let desk = Desk::new(&[("las.yaml", &format!("{adopts}  dcapKey: '{key}'\n")), ("state.yaml", secret)]);
     for more in [&[][..], &["-o", "json"]] {
         let run = desk.las("plan", &[&["las.yaml", "--state", "state.yaml"], more].concat());
         assert_eq!(run.code, Some(0), "{run:?}");

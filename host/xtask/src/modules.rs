@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
 /// cargo unites the features of what one command names.
 pub(crate) const WHOLE: [&str; 3] = ["--workspace", "--features", "operator-engine/compiler"];
 
+/// Modules that only tests use are not optimised as a whole: that took a minute each.
+const FIXTURE: [&str; 2] = ["--profile", "fixture"];
+
 /// Builds, and says where the modules are.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     make(workspace, arguments)?;
@@ -86,12 +89,13 @@ fn package(tools: &Workspace, std: &Std, fixtures: bool, into: &Workspace) -> Re
         return Err(Failure::Bad(format!("{} holds no module", into.root.join("guests").display())));
     }
     modctl_build(tools, std, &guests, &into.modules(), &into.target, &[])?;
-    // It needs the crate of the module `las` with another feature. In one folder both would write the same file.
+    // It needs the crate of the module `las` with another feature. In the folder of one profile both would write the same file.
     let next = into.root.join("tests/fixtures/las-next");
-    modctl_build(tools, std, &[next], &into.modules(), &into.target.join("next"), &[])?;
+    modctl_build(tools, std, &[next], &into.modules(), &into.target, &FIXTURE)?;
     if fixtures {
         let folder = into.root.join("tests/fixtures");
-        modctl_build(tools, std, &[folder], &into.fixtures(), &into.target, &["--examples"])?;
+        let more = [&FIXTURE[..], &["--examples"]].concat();
+        modctl_build(tools, std, &[folder], &into.fixtures(), &into.target, &more)?;
     }
     Ok(())
 }

@@ -67,7 +67,7 @@ impl Ring {
         match (first.as_ref(), second.as_deref()) {
             ("wit" | "guests", _)
             | ("host", None | Some("core" | "package" | "xtask"))
-            | ("tests", Some("stand-in-cas")) => Some(Self::Pure),
+            | ("tests", Some("stand-in-cas" | "support")) => Some(Self::Pure),
             ("host", Some("engine")) | ("tests", Some("fixtures" | "bench")) => Some(Self::Engine),
             ("host", Some("controller" | "webhook" | "simulator" | "modctl")) => Some(Self::Operator),
             ("tests", Some("cluster")) => match target {

@@ -34,15 +34,20 @@ struct Crate {
 }
 
 /// Builds the `cdylib` targets of these crates; one cargo call for each workspace they are in.
-pub(crate) fn build(paths: &[PathBuf], sysroot: Option<&Path>, examples_only: bool) -> Result<Vec<Artifact>, Failure> {
+pub(crate) fn build(
+    paths: &[PathBuf],
+    sysroot: Option<&Path>,
+    examples_only: bool,
+    chosen: Option<&str>,
+) -> Result<Vec<Artifact>, Failure> {
     let crates = paths.iter().map(|path| find(path)).collect::<Result<Vec<_>, _>>()?;
     let mut roots: Vec<&Path> = crates.iter().map(|found| found.root.as_path()).collect();
     roots.dedup();
     let mut artifacts = Vec::new();
     for root in roots {
         let here: Vec<&Crate> = crates.iter().filter(|found| found.root == root).collect();
-        let profile = profile(root);
-        compile(root, &here, sysroot, examples_only, profile)?;
+        let profile = chosen.unwrap_or_else(|| profile(root));
+        compile(root, &here, sysroot, examples_only, chosen)?;
         for found in here {
             let folder = found.target_folder.join(TARGET).join(profile);
             let library = found.library.iter().filter(|_| !examples_only);
@@ -111,8 +116,9 @@ fn compile(
     crates: &[&Crate],
     sysroot: Option<&Path>,
     examples_only: bool,
-    profile: &str,
+    chosen: Option<&str>,
 ) -> Result<(), Failure> {
+    let profile = chosen.unwrap_or_else(|| profile(root));
     let mut command = Command::new(cargo());
     command.current_dir(root).args(["build", "--quiet", "--profile", profile, "--target", TARGET]);
     for found in crates {
@@ -124,7 +130,7 @@ fn compile(
     if crates.iter().any(|found| !found.examples.is_empty()) {
         command.arg("--examples");
     }
-    if profile == "release" {
+    if chosen.is_none() && profile == "release" {
         let settings = [
             ("OPT_LEVEL", "3"),
             ("LTO", "fat"),

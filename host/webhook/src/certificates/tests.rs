@@ -1,5 +1,7 @@
 //! What people are told of certificates that are no good.
 
+use test_support::canary;
+
 use super::{testing::made_at, *};
 use crate::{Bindings, Target};
 
@@ -63,23 +65,15 @@ async fn a_certificate_that_is_none_is_told_once_and_keeps_the_replica_from_bein
 
 #[tokio::test]
 async fn what_is_told_of_a_certificate_that_is_no_good_quotes_nothing_of_it() {
-    const MARK: &str = "c4nary-0f-the-key";
-    let bytes = MARK.bytes().take(6).map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
     let good = made_at(time::OffsetDateTime::now_utc().unix_timestamp());
-    let wrong = [
-        MARK.to_owned(),
-        format!("-----BEGIN {MARK}\n"),
-        format!("-----BEGIN CERTIFICATE-----\n{MARK}\n-----END CERTIFICATE-----\n"),
-        format!("-----BEGIN PRIVATE KEY-----\n{MARK}\n-----END PRIVATE KEY-----\n"),
-        format!("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END {MARK}-----\n"),
-    ];
+    let wrong = canary::contents(&good.certificate, "registry.example.com");
     for text in &wrong {
         for (certificate, key) in [(text, &good.key), (&good.certificate, text), (text, text)] {
             let files = [("tls.crt", &**certificate), ("tls.key", &**key), ("ca.crt", &*good.authority)];
             let (_, announced) = looked(&files, 1).await;
             assert_eq!(announced.len(), 1, "{announced:?}");
             let told = format!("{announced:?} {}", announced[0].1);
-            assert!(!told.contains(MARK) && !told.contains(&bytes), "{told}");
+            assert!(!canary::is_told(&told), "{told}");
         }
     }
 }

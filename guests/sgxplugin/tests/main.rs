@@ -1,0 +1,4 @@
+//! The tests of this module, in one program: each one more would be linked anew after every change.
+
+mod admission;
+mod reconcile;

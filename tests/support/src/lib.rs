@@ -1,0 +1,3 @@
+//! What test programs of several crates share.
+
+pub mod canary;
