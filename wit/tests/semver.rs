@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use wit_parser::{Docs, Interface, PackageId, Resolve, SourceMap, TypeDefKind};
 
 fn folder(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join(name)
 }
 
 /// The files of a contract folder by name.

@@ -204,7 +204,7 @@ fn all() -> Vec<Host> {
 
 #[test]
 fn every_state_condition_and_reason_of_the_readme_is_reached_and_no_other() {
-    let promised = promised(env!("CARGO_MANIFEST_DIR"));
+    let promised = promised(&std::env::var("CARGO_MANIFEST_DIR").unwrap());
     let all = all();
     let verdicts: BTreeSet<_> = all.iter().flat_map(|host| host.verdicts.clone()).collect();
     assert_eq!(verdicts, promised.verdicts);
@@ -221,7 +221,7 @@ fn neither_ciphertext_nor_key_is_ever_said() {
 
 #[test]
 fn the_snapshot_files_are_at_rest() {
-    check_fixture(env!("CARGO_MANIFEST_DIR"), "settled.yaml", &registered());
+    check_fixture(&std::env::var("CARGO_MANIFEST_DIR").unwrap(), "settled.yaml", &registered());
     let large = with(|host| host.edit("policy", json!("czNjcmV0".repeat(512))));
-    check_fixture(env!("CARGO_MANIFEST_DIR"), "bench-4k.yaml", &large);
+    check_fixture(&std::env::var("CARGO_MANIFEST_DIR").unwrap(), "bench-4k.yaml", &large);
 }

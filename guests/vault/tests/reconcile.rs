@@ -405,7 +405,10 @@ UNHEALTHY ClusterUnreadable: pods cannot be listed: not granted: add it; let the
 #[test]
 fn both_faces_of_an_init_container_that_crashes_read_the_same() {
     let waits = "{name: vault-init, ready: false, restartCount: 4, lastState: {terminated: {exitCode: 3, reason: Error}}, state: {waiting: {reason: CrashLoopBackOff}}}";
-    assert_eq!(verdict(&answer(&with(crate::support::INIT_ENDED, waits))), verdict(&answer(&situation("init crashes"))));
+    assert_eq!(
+        verdict(&answer(&with(crate::support::INIT_ENDED, waits))),
+        verdict(&answer(&situation("init crashes")))
+    );
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn package(engine: &Engine, out: &Dir, artifact: &cargo::Artifact) -> Result<Opt
     let core = std::fs::read(&artifact.path)
         .map_err(|error| Failure::Internal(format!("{} cannot be read: {error}", artifact.path.display())))?;
     let stamp_name = format!(".{}.source", artifact.name);
-    let stamp = format!("{} {}", hex::encode(Sha256::digest(&core)), env!("CARGO_PKG_VERSION"));
+    let stamp = format!("{} {}", hex::encode(Sha256::digest(&core)), operator_package::packager());
     let packaged = out.exists(format!("{}.wasm", artifact.name));
     if packaged && out.read_to_string(&stamp_name).is_ok_and(|before| before == stamp) {
         return Ok(None);

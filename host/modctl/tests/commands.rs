@@ -57,7 +57,7 @@ impl Desk {
 
 fn modules() -> PathBuf {
     let folder = std::env::var_os("SCONE_OPERATOR_MODULES").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/modules"));
+    let folder = folder.unwrap_or_else(|| test_support::checkout().join("target/modules"));
     assert!(folder.join("las.wasm").exists(), "{} has no las.wasm; run `cargo xtask modules`", folder.display());
     folder
 }

@@ -8,10 +8,12 @@ mod check;
 mod error;
 mod folder;
 mod make;
+mod packager;
 mod read;
 mod sections;
 
 pub use error::PackageError;
 pub use folder::{ENDINGS, Folder};
 pub use make::{build, shrink, with_manifest};
+pub use packager::packager;
 pub use read::{PACKAGE_LIMIT, Package};

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
 
 /// Builds and runs.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
-    modules::make(workspace, &modules::Arguments { fixtures: true, check_reproducible: false })?;
+    modules::make(workspace, &modules::Arguments { fixtures: true, ..modules::Arguments::default() })?;
     let mut release = vec!["build", "--release"];
     release.extend(modules::WHOLE);
     release.extend(["--bin", "bench", "--bin", "operator-compiler", "--bin", "scone-operator"]);

@@ -12,6 +12,7 @@ use clap::Args;
 
 use crate::{
     cargo::{self, build},
+    digests,
     failure::Failure,
     progress,
     setup::{self, Std},
@@ -27,6 +28,12 @@ pub(crate) struct Arguments {
     /// Builds everything a second time in another folder, and fails when a byte differs.
     #[arg(long)]
     pub(crate) check_reproducible: bool,
+    /// Fails when a module is not the one whose digest is in guests/modules.sha256.
+    #[arg(long, conflicts_with = "record")]
+    pub(crate) check: bool,
+    /// Writes the modules' digests into guests/modules.sha256, after a change that was meant to change them.
+    #[arg(long)]
+    pub(crate) record: bool,
 }
 
 /// Which packages and features every build of ours names. One choice for all of them, so that nothing is compiled twice:
@@ -36,9 +43,19 @@ pub(crate) const WHOLE: [&str; 3] = ["--workspace", "--features", "operator-engi
 /// Modules that only tests use are not optimised as a whole: that took a minute each.
 const FIXTURE: [&str; 2] = ["--profile", "fixture"];
 
+/// And those of whoever changes one.
+const QUICK: [&str; 2] = ["--profile", "quick"];
+
 /// Builds, and says where the modules are.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     make(workspace, arguments)?;
+    let std = setup::ensure(workspace)?;
+    if arguments.record {
+        digests::record(workspace, &std)?;
+    }
+    if arguments.check {
+        digests::check(workspace, &std)?;
+    }
     let count = packages(&workspace.modules())?.len();
     progress::result(&format!("{count} modules in {}", workspace.modules().display()));
     Ok(())
@@ -47,10 +64,7 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
 /// Builds the tools and the modules; quick when they are up to date.
 pub(crate) fn make(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     let std = setup::ensure(workspace)?;
-    let mut tools = vec!["build"];
-    tools.extend(WHOLE);
-    tools.extend(["--bin", "modctl", "--bin", "operator-compiler"]);
-    build(workspace, "building modctl and the compiler of modules", &tools)?;
+    tools(workspace)?;
     package(workspace, &std, arguments.fixtures, workspace)?;
     if arguments.check_reproducible {
         let target = workspace.target.join("reproducible");
@@ -71,6 +85,16 @@ pub(crate) fn make(workspace: &Workspace, arguments: &Arguments) -> Result<(), F
     Ok(())
 }
 
+/// Builds modules without optimising them as a whole, into a folder of their own, for the loop of whoever changes one; gives the folder.
+pub(crate) fn quick(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let std = setup::ensure(workspace)?;
+    tools(workspace)?;
+    let out = workspace.target.join("modules-quick");
+    modctl_build(workspace, &std, &workspace.guests()?, &out, &workspace.target, &QUICK)?;
+    next(workspace, &std, workspace, &out)?;
+    Ok(out)
+}
+
 /// Where tests and benchmarks find what was built.
 pub(crate) fn environment(workspace: &Workspace, profile: &str) -> [(&'static str, PathBuf); 5] {
     [
@@ -82,6 +106,20 @@ pub(crate) fn environment(workspace: &Workspace, profile: &str) -> [(&'static st
     ]
 }
 
+fn tools(workspace: &Workspace) -> Result<(), Failure> {
+    let mut tools = vec!["build"];
+    tools.extend(WHOLE);
+    tools.extend(["--bin", "modctl", "--bin", "operator-compiler"]);
+    build(workspace, "building modctl and the compiler of modules", &tools)
+}
+
+/// The module that stands for a next version of another. It needs the crate of `las` with another feature, and in the folder of one
+/// profile both would write the same file.
+fn next(tools: &Workspace, std: &Std, into: &Workspace, out: &Path) -> Result<(), Failure> {
+    let folder = into.root.join("tests/fixtures/las-next");
+    modctl_build(tools, std, &[folder], out, &into.target, &FIXTURE)
+}
+
 /// Runs modctl with the tools of one workspace, into the build folder of another.
 fn package(tools: &Workspace, std: &Std, fixtures: bool, into: &Workspace) -> Result<(), Failure> {
     let guests = into.guests()?;
@@ -89,9 +127,7 @@ fn package(tools: &Workspace, std: &Std, fixtures: bool, into: &Workspace) -> Re
         return Err(Failure::Bad(format!("{} holds no module", into.root.join("guests").display())));
     }
     modctl_build(tools, std, &guests, &into.modules(), &into.target, &[])?;
-    // It needs the crate of the module `las` with another feature. In the folder of one profile both would write the same file.
-    let next = into.root.join("tests/fixtures/las-next");
-    modctl_build(tools, std, &[next], &into.modules(), &into.target, &FIXTURE)?;
+    next(tools, std, into, &into.modules())?;
     if fixtures {
         let folder = into.root.join("tests/fixtures");
         let more = [&FIXTURE[..], &["--examples"]].concat();
@@ -169,7 +205,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
 }
 
 /// The files of a folder of packages: name and bytes.
-fn packages(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+pub(crate) fn packages(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     let entries = fs::read_dir(folder).map_err(|error| Failure::file("list", folder, &error))?;
     let mut found = BTreeMap::new();
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {

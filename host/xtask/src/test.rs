@@ -16,8 +16,10 @@ use serde_json::Value;
 use crate::{
     cargo::{self, cargo, last_lines},
     cluster::{self, Install},
+    edit,
     failure::Failure,
     image,
+    inventory::{self, Counts},
     modules::{self, WHOLE},
     progress::{self, Step},
     rings::Ring,
@@ -33,9 +35,18 @@ const GUEST: &str = "existing";
 /// Which tests.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The rings; all of them without a name.
-    #[arg(value_enum)]
-    rings: Vec<Ring>,
+    /// Rings (all of them without a name), and then a filter: a part of a test's name, or the name of a scenario.
+    #[arg(value_name = "RING|FILTER")]
+    words: Vec<String>,
+    /// Only the tests of this crate, built by itself: the quick loop.
+    #[arg(short, long, value_name = "CRATE", conflicts_with_all = ["require_all", "record", "kubeconfig"])]
+    package: Option<String>,
+    /// What cannot run here counts as failed, and so does a program that has another number of tests than tests/inventory says.
+    #[arg(long, conflicts_with = "kubeconfig")]
+    require_all: bool,
+    /// Writes the numbers of tests into tests/inventory.
+    #[arg(long, conflicts_with_all = ["require_all", "kubeconfig"])]
+    record: bool,
     #[command(flatten)]
     install: Install,
     /// Use the cluster of this kubeconfig: of the rings that need one, only the tests run that leave a cluster as they found it, and
@@ -54,6 +65,7 @@ struct Tally {
     passed: u64,
     failed: u64,
     skipped: Vec<String>,
+    counts: Counts,
 }
 
 impl Tally {
@@ -61,6 +73,14 @@ impl Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped.extend(other.skipped);
+        self.counts.extend(other.counts);
+    }
+
+    /// Notes whose tests these are.
+    fn of(mut self, ring: Ring, program: &str) -> Self {
+        let skipped = u64::try_from(self.skipped.len()).unwrap_or(u64::MAX);
+        self.counts = BTreeMap::from([(format!("{} {program}", ring.name()), self.passed + self.failed + skipped)]);
+        self
     }
 
     fn line(&self) -> String {
@@ -96,30 +116,58 @@ impl Program {
 
 /// Runs the rings and ends with one line; bad when a ring is.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
-    let mut rings = if arguments.rings.is_empty() { Ring::ALL.to_vec() } else { arguments.rings.clone() };
-    rings.sort_unstable();
-    rings.dedup();
+    let (mut rings, filter) = edit::words(&arguments.words).map_err(Failure::Bad)?;
+    match (&arguments.package, filter) {
+        (Some(package), _) if rings.is_empty() => return edit::package(workspace, package, filter),
+        (Some(_), _) => return Err(Failure::Bad("a crate has no rings: leave out the ring, or --package".to_owned())),
+        (None, Some(name)) if rings == [Ring::Scenarios] => return edit::scenario(workspace, name),
+        (None, Some(name)) if rings.is_empty() => {
+            let rings = Ring::ALL.map(Ring::name).join(", ");
+            return Err(Failure::Bad(format!(
+                "where to look for `{name}`? Name a ring before it ({rings}), or --package"
+            )));
+        }
+        _ => {}
+    }
+    if rings.is_empty() {
+        rings = Ring::ALL.to_vec();
+    }
     if rings.iter().any(|ring| ring.needs_modules()) {
-        modules::make(workspace, &modules::Arguments { fixtures: true, check_reproducible: false })?;
+        modules::make(workspace, &modules::Arguments { fixtures: true, ..modules::Arguments::default() })?;
     }
     let programs = programs(workspace)?;
     let (mut total, mut bad) = (Tally::default(), Vec::new());
-    for ring in rings {
+    for &ring in &rings {
         let programs = programs.get(&ring).map(Vec::as_slice).unwrap_or_default();
         let tally = match &arguments.kubeconfig {
             Some(kubeconfig) if ring.needs_cluster() => visit(workspace, ring, programs, kubeconfig)?,
-            _ => run(workspace, ring, arguments.install, programs)?,
+            _ => run(workspace, ring, arguments.install, programs, filter)?,
         };
-        if tally.failed > 0 {
-            bad.push(ring.name());
+        if tally.failed > 0 || arguments.require_all && !tally.skipped.is_empty() {
+            bad.push(ring.name().to_owned());
         }
         total.add(tally);
     }
     progress::result(&total.line());
+    if arguments.record {
+        inventory::record(workspace, &rings, &total.counts)?;
+    } else if arguments.kubeconfig.is_none() && filter.is_none() {
+        let differences = inventory::differences(workspace, &rings, &total.counts)?;
+        differences.iter().for_each(|difference| progress::result(difference));
+        if arguments.require_all && !differences.is_empty() {
+            bad.push("numbers of tests".to_owned());
+        }
+    }
     if bad.is_empty() { Ok(()) } else { Err(Failure::Bad(format!("failing rings: {}", bad.join(", ")))) }
 }
 
-fn run(workspace: &Workspace, ring: Ring, install: Install, programs: &[Program]) -> Result<Tally, Failure> {
+fn run(
+    workspace: &Workspace,
+    ring: Ring,
+    install: Install,
+    programs: &[Program],
+    filter: Option<&str>,
+) -> Result<Tally, Failure> {
     progress::result(&format!("{}: {}", ring.name(), ring.about()));
     let started = Instant::now();
     let mut tally = Tally::default();
@@ -130,17 +178,19 @@ fn run(workspace: &Workspace, ring: Ring, install: Install, programs: &[Program]
     tally.skipped.extend(obstacle);
     for program in programs {
         let mut command = program.command(workspace);
+        command.args(filter);
         command.envs(image.iter().map(|image| ("SCONE_OPERATOR_IMAGE", image)));
         if ring.needs_cluster() {
             // Each test has a cluster of its own; side by side they starve each other.
             command.arg("--test-threads=1");
         }
-        tally.add(execute(&program.name(), &mut command)?);
+        tally.add(execute(&program.name(), &mut command)?.of(ring, &program.name()));
     }
-    if ring == Ring::Pure {
+    if ring == Ring::Pure && filter.is_none() {
         let mut command = cargo(workspace);
         command.arg("test").args(WHOLE).args(["--doc", "--no-fail-fast", "--quiet"]);
-        tally.add(execute("examples in the documentation", &mut command)?);
+        let name = "examples in the documentation";
+        tally.add(execute(name, &mut command)?.of(ring, name));
     }
     tell(ring, &tally, started);
     Ok(tally)

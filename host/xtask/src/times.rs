@@ -1,8 +1,8 @@
 //! The times of sources, kept from clone to clone: cargo compiles what is newer than its last build, and in a fresh clone everything is.
 //!
-//! A file that holds what it held when this checkout's place was built last gets back the time that it had then. Whoever builds in between
-//! without this must not use it, since a file that went there and back would look unchanged: continuous integration says `CI=true`, and
-//! all its builds begin here.
+//! A file that holds what it held at the last build gets back the time that it had then. That is right only where every build into this
+//! build folder begins here: otherwise a file that went to another content and back would look unchanged. So it is a command for
+//! continuous integration, which has a build folder to itself.
 
 use std::{
     collections::BTreeMap,
@@ -23,9 +23,8 @@ type Known = BTreeMap<String, (String, u64)>;
 pub(crate) fn keep(workspace: &Workspace) -> Result<(), Failure> {
     let root = workspace.root.to_string_lossy();
     let Some(tracked) = cargo::ask("git", &["-C", &root, "ls-files", "-z"]) else { return Ok(()) };
-    let place = hex::encode(Sha256::digest(workspace.root.as_os_str().as_encoded_bytes()));
-    let file = workspace.target.join("source-times").join(place).with_extension("json");
-    let before = read(&file);
+    let file = workspace.target.join("source-times.json");
+    let before = read(&file, &root);
     let mut now = Known::new();
     let mut kept = 0;
     for name in tracked.split('\0').filter(|name| !name.is_empty()) {
@@ -45,24 +44,31 @@ pub(crate) fn keep(workspace: &Workspace) -> Result<(), Failure> {
         };
         now.insert(name.to_owned(), (content, time));
     }
-    write(&file, &now)?;
+    write(&file, &root, &now)?;
     progress::note(&format!("{kept} of {} sources are as they were built last", now.len()));
     Ok(())
 }
 
-fn read(file: &Path) -> Known {
+/// What was remembered of the checkout at `root`. What another one built is no measure: programs may hold its place.
+fn read(file: &Path, root: &str) -> Known {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let known: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+    let mut all: Value = serde_json::from_str(&text).unwrap_or_default();
+    if all.get("checkout").and_then(Value::as_str) != Some(root) {
+        return Known::new();
+    }
+    let files = all.get_mut("files").map(Value::take).unwrap_or_default();
+    let known: BTreeMap<String, Value> = serde_json::from_value(files).unwrap_or_default();
     let entry = |(name, value): (String, Value)| {
         Some((name, (value.get("sha256")?.as_str()?.to_owned(), value.get("time")?.as_u64()?)))
     };
     known.into_iter().filter_map(entry).collect()
 }
 
-fn write(file: &Path, known: &Known) -> Result<(), Failure> {
+fn write(file: &Path, root: &str, known: &Known) -> Result<(), Failure> {
     let entry =
         |(name, (content, time)): (&String, &(String, u64))| (name.clone(), json!({"sha256": content, "time": time}));
-    let text = Value::Object(known.iter().map(entry).collect()).to_string();
+    let files: serde_json::Map<String, Value> = known.iter().map(entry).collect();
+    let text = json!({"checkout": root, "files": files}).to_string();
     let unfinished = file.with_extension("unfinished");
     let folder = file.parent().unwrap_or(file);
     fs::create_dir_all(folder)
@@ -96,14 +102,18 @@ mod tests {
             Self(tempfile::tempdir().unwrap())
         }
 
-        fn workspace(&self) -> Workspace {
+        fn workspace(&self, checkout: &str) -> Workspace {
             let at = |name: &str| self.0.path().join(name);
-            Workspace { root: at("checkout"), target: at("target"), cache: at("cache") }
+            Workspace { root: at(checkout), target: at("target"), cache: at("cache") }
         }
 
         /// A fresh clone with this file.
         fn clone(&self, text: &str, seconds: u64) -> PathBuf {
-            let root = self.workspace().root;
+            self.clone_at("checkout", text, seconds)
+        }
+
+        fn clone_at(&self, checkout: &str, text: &str, seconds: u64) -> PathBuf {
+            let root = self.workspace(checkout).root;
             drop(fs::remove_dir_all(&root));
             fs::create_dir_all(&root).unwrap();
             let path = root.join("a.rs");
@@ -112,7 +122,7 @@ mod tests {
                 assert!(std::process::Command::new("git").current_dir(&root).args(words).status().unwrap().success());
             }
             set(&path, seconds * 1_000_000_000).unwrap();
-            keep(&self.workspace()).unwrap();
+            keep(&self.workspace(checkout)).unwrap();
             path
         }
     }
@@ -138,12 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn a_build_of_another_checkout_in_between_makes_everything_new() {
+        let place = Place::new();
+        place.clone("one", 100);
+        place.clone_at("other", "two", 200);
+        assert_eq!(seconds(&place.clone("one", 300)), 300);
+    }
+
+    #[test]
     fn what_was_remembered_and_cannot_be_read_counts_as_nothing() {
         let place = Place::new();
         place.clone("same", 100);
-        let folder = place.workspace().target.join("source-times");
-        let file = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
-        fs::write(file, "{").unwrap();
+        fs::write(place.workspace("checkout").target.join("source-times.json"), "{").unwrap();
         assert_eq!(seconds(&place.clone("same", 200)), 200);
     }
 }

@@ -102,7 +102,7 @@ pub(crate) fn variant(number: u8) -> Result<Vec<u8>, Error> {
 
 fn folder(variable: &str, name: &str) -> PathBuf {
     let set = std::env::var_os(variable).map(PathBuf::from);
-    set.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(name))
+    set.unwrap_or_else(|| test_support::find().unwrap_or_default().join("target").join(name))
 }
 
 fn object_ref(native: guest::ObjectRef) -> ObjectRef {

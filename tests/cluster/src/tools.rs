@@ -167,7 +167,7 @@ impl Tool {
     }
 
     fn sources(&self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(self.module)
+        test_support::find().unwrap_or_default().join("tests/cluster/tools").join(self.module)
     }
 
     /// What a build of it is made from: Go, flags, and all files of its module.

@@ -50,6 +50,17 @@ pub(crate) fn unused_fixtures(fixtures: &[String], tests: &[String]) -> Vec<Stri
     fixtures.iter().filter(|name| !used(name)).map(|name| format!("no test runs the fixture {name}")).collect()
 }
 
+/// A file that has the place of the checkout compiled in. Checkouts that share a build folder share programs, and such a one reads the files
+/// of another checkout.
+pub(crate) fn knows_its_folder(source: &Source) -> Option<String> {
+    // Run without cargo, xtask knows no other place than that; and this file names what it looks for.
+    let may = ["host/xtask/src/workspace.rs", "tests/tests/architecture/house.rs"].contains(&source.path.as_str());
+    let knows = source.is_rust() && !may && source.text.contains("env!(\"CARGO_MANIFEST_DIR\")");
+    knows.then(|| {
+        format!("{} reads CARGO_MANIFEST_DIR when it is compiled; test_support::checkout() finds it", source.path)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +83,13 @@ mod tests {
     fn a_file_over_the_limit_is_found() {
         let sources = [Source::sample("host/a.rs", &"x\n".repeat(SOFT_LIMIT + 1)), Source::sample("host/b.rs", "x")];
         assert_eq!(long(&sources), [("host/a.rs".to_owned(), SOFT_LIMIT + 1)]);
+    }
+
+    #[test]
+    fn a_file_that_has_its_folder_compiled_in_is_found() {
+        let knows = "let folder = env!(\"CARGO_MANIFEST_DIR\");";
+        assert!(knows_its_folder(&Source::sample("tests/a.rs", knows)).is_some());
+        assert!(knows_its_folder(&Source::sample("tests/a.rs", "env::var(\"CARGO_MANIFEST_DIR\")")).is_none());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{metadata::Metadata, sources::Source};
 
 /// The checkout.
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    test_support::checkout()
 }
 
 static METADATA: LazyLock<Metadata> = LazyLock::new(|| Metadata::read(&root()));
@@ -108,6 +108,11 @@ fn every_reason_is_documented_and_no_other() {
     let documented = reasons::documented(&text("host/REASONS.md"));
     none("host/REASONS.md", given.difference(&documented).map(|reason| format!("{reason} is not documented")));
     none("host/REASONS.md", documented.difference(&given).map(|reason| format!("nothing gives {reason}")));
+}
+
+#[test]
+fn no_program_knows_the_folder_in_which_it_was_built() {
+    none("checkouts may share a build folder", SOURCES.iter().filter_map(house::knows_its_folder));
 }
 
 #[test]

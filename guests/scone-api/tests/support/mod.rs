@@ -11,7 +11,7 @@ use std::{fs, path::PathBuf};
 use serde_json::Value;
 
 pub(crate) fn path(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join(file)
 }
 
 /// Compares a file with what it should hold, or writes it.

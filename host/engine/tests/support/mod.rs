@@ -72,7 +72,7 @@ impl Guest {
     pub(crate) fn component(&self) -> Vec<u8> {
         let mut core = wat::parse_str(self.text()).unwrap();
         let mut resolve = Resolve::default();
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/v1");
+        let folder = test_support::checkout().join("wit/v1");
         if !self.package.is_empty() {
             resolve.push_str("package.wit", self.package).unwrap();
         }

@@ -14,7 +14,7 @@ pub(crate) const NAMESPACE: &str = "scone-system";
 
 /// A file of the checkout.
 pub(crate) fn checkout(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    test_support::checkout().join(path)
 }
 
 /// A file of the chart.

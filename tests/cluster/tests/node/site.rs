@@ -44,7 +44,7 @@ fn variable(name: &str) -> PathBuf {
 
 /// A file of this repository.
 fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    test_support::checkout().join(path)
 }
 
 /// A built module, or a fixture.

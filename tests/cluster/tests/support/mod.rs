@@ -256,15 +256,14 @@ impl Stage {
     /// Applies one of the manifests that the scenarios use.
     pub(crate) async fn apply(&self, file: &str) {
         let text =
-            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/manifests").join(file))
-                .unwrap();
+            std::fs::read_to_string(test_support::checkout().join("tests/scenarios/manifests").join(file)).unwrap();
         let plural = if file.starts_with("sgx") { "sgxplugins" } else { "las" };
         self.apply_text(&text, "base.scone.cloud/v1beta1", plural).await;
     }
 
     /// The objects of one of the manifests that the scenarios use. No test asks a registry on the internet.
     pub(crate) fn manifest(file: &str) -> Vec<Value> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/manifests").join(file);
+        let path = test_support::checkout().join("tests/scenarios/manifests").join(file);
         let text = std::fs::read_to_string(path).unwrap();
         let mut objects: Vec<Value> =
             text.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect();
