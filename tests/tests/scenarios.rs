@@ -1,10 +1,7 @@
 //! Ring scripts: every scenario gives the transcript that stands beside it, through the command that people use.
 #![cfg(test)]
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::PathBuf, process::Command};
 
 fn folder() -> PathBuf {
     test_support::checkout().join("tests/scenarios")

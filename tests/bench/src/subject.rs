@@ -1,6 +1,6 @@
 //! What is measured: a real module with a snapshot, in the sandbox and natively.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use operator_core::{
     Answer, CommandResult, Document, Finding, HttpResponse, ObjectRef, Observed, QueryFailure, Request, Snapshot, User,

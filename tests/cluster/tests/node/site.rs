@@ -1,7 +1,7 @@
 //! A cluster with a node, and what people do with it: they install a chart and type `kubectl`.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
     sync::{
         Arc, Mutex,
