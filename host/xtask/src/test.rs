@@ -3,23 +3,25 @@
 //! One build, because cargo unites the features of what one command names: a build per ring would compile shared crates once
 //! per combination. While working on one crate, `cargo test -p` on it is the shorter way.
 
+mod clusters;
+mod programs;
+mod tally;
+
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use clap::Args;
-use serde_json::Value;
 
+use self::{programs::Program, tally::Tally};
 use crate::{
     cargo::{self, cargo, last_lines},
-    cluster::{self, Install},
+    cluster::Install,
     edit,
     failure::Failure,
-    image,
-    inventory::{self, Counts},
+    inventory,
     modules::{self, WHOLE},
     progress::{self, Step},
     rings::Ring,
@@ -59,61 +61,6 @@ fn existing_file(text: &str) -> Result<PathBuf, String> {
     std::path::absolute(text).ok().filter(|path| path.is_file()).ok_or_else(|| "there is no such file".to_owned())
 }
 
-/// What a run of tests came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-    skipped: Vec<String>,
-    counts: Counts,
-}
-
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped.extend(other.skipped);
-        self.counts.extend(other.counts);
-    }
-
-    /// Notes whose tests these are.
-    fn of(mut self, ring: Ring, program: &str) -> Self {
-        let skipped = u64::try_from(self.skipped.len()).unwrap_or(u64::MAX);
-        self.counts = BTreeMap::from([(format!("{} {program}", ring.name()), self.passed + self.failed + skipped)]);
-        self
-    }
-
-    fn line(&self) -> String {
-        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped.len())
-    }
-}
-
-/// A built test program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Program {
-    /// Its package's folder within the checkout.
-    folder: PathBuf,
-    target: String,
-    executable: PathBuf,
-}
-
-impl Program {
-    fn name(&self) -> String {
-        format!("{} {}", self.folder.display(), self.target)
-    }
-
-    fn command(&self, workspace: &Workspace) -> Command {
-        let mut command = Command::new(&self.executable);
-        let folder = workspace.root.join(&self.folder);
-        command
-            .current_dir(&folder)
-            .env("CARGO_MANIFEST_DIR", &folder)
-            .env("CARGO_TARGET_DIR", &workspace.target)
-            .envs(modules::environment(workspace, "debug"));
-        command
-    }
-}
-
 /// Runs the rings and ends with one line; bad when a ring is.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     let (mut rings, filter) = edit::words(&arguments.words).map_err(Failure::Bad)?;
@@ -135,14 +82,23 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     if rings.iter().any(|ring| ring.needs_modules()) {
         modules::make(workspace, &modules::Arguments { fixtures: true, ..modules::Arguments::default() })?;
     }
-    let programs = programs(workspace)?;
+    let programs = programs::programs(workspace)?;
+    let (clusters, alone): (Vec<Ring>, Vec<Ring>) = rings.iter().partition(|ring| ring.needs_cluster());
+    let of = |ring: &Ring| programs.get(ring).map(Vec::as_slice).unwrap_or_default();
+    let mut tallies = Vec::new();
+    for ring in alone {
+        tallies.push((ring, run(workspace, ring, of(&ring), filter)?));
+    }
+    match &arguments.kubeconfig {
+        Some(kubeconfig) => {
+            for ring in clusters {
+                tallies.push((ring, visit(workspace, ring, of(&ring), kubeconfig)?));
+            }
+        }
+        None => tallies.extend(clusters::run(workspace, &clusters, &programs, arguments.install, filter)?),
+    }
     let (mut total, mut bad) = (Tally::default(), Vec::new());
-    for &ring in &rings {
-        let programs = programs.get(&ring).map(Vec::as_slice).unwrap_or_default();
-        let tally = match &arguments.kubeconfig {
-            Some(kubeconfig) if ring.needs_cluster() => visit(workspace, ring, programs, kubeconfig)?,
-            _ => run(workspace, ring, arguments.install, programs, filter)?,
-        };
+    for (ring, tally) in tallies {
         if tally.failed > 0 || arguments.require_all && !tally.skipped.is_empty() {
             bad.push(ring.name().to_owned());
         }
@@ -161,30 +117,14 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     if bad.is_empty() { Ok(()) } else { Err(Failure::Bad(format!("failing rings: {}", bad.join(", ")))) }
 }
 
-fn run(
-    workspace: &Workspace,
-    ring: Ring,
-    install: Install,
-    programs: &[Program],
-    filter: Option<&str>,
-) -> Result<Tally, Failure> {
+/// Runs a ring that needs no cluster, one program after the other: each uses all processors by itself.
+fn run(workspace: &Workspace, ring: Ring, programs: &[Program], filter: Option<&str>) -> Result<Tally, Failure> {
     progress::result(&format!("{}: {}", ring.name(), ring.about()));
     let started = Instant::now();
     let mut tally = Tally::default();
-    let obstacle = if ring.needs_cluster() { cluster::prepare(workspace, ring, install)? } else { None };
-    let programs = if obstacle.is_some() { &[] } else { programs };
-    let needs_image = ring == Ring::Node && obstacle.is_none();
-    let image = needs_image.then(|| image::for_tests(workspace)).transpose()?;
-    tally.skipped.extend(obstacle);
     for program in programs {
         let mut command = program.command(workspace);
-        command.args(filter);
-        command.envs(image.iter().map(|image| ("SCONE_OPERATOR_IMAGE", image)));
-        if ring.needs_cluster() {
-            // Each test has a cluster of its own; side by side they starve each other.
-            command.arg("--test-threads=1");
-        }
-        tally.add(execute(&program.name(), &mut command)?.of(ring, &program.name()));
+        tally.add(execute(&program.name(), command.args(filter))?.of(ring, &program.name()));
     }
     if ring == Ring::Pure && filter.is_none() {
         let mut command = cargo(workspace);
@@ -227,7 +167,7 @@ fn execute(name: &str, command: &mut Command) -> Result<Tally, Failure> {
     let step = Step::start(format!("  {name}"));
     let written = cargo::written(name, command, SILENCE)?;
     drop(step);
-    let mut tally = count(&written.stdout);
+    let mut tally = tally::count(&written.stdout);
     if !written.status.is_some_and(|status| status.success()) && tally.failed == 0 {
         // It ended without a summary: aborted, killed, or it did not compile.
         tally.failed = 1;
@@ -245,132 +185,14 @@ fn execute(name: &str, command: &mut Command) -> Result<Tally, Failure> {
     Ok(tally)
 }
 
-/// Reads libtest's text: its summaries, and the names of ignored tests.
-fn count(text: &str) -> Tally {
-    let mut tally = Tally::default();
-    let mut ignored = 0;
-    for line in text.lines() {
-        if let Some(summary) = line.strip_prefix("test result: ") {
-            tally.passed += figure(summary, "passed");
-            tally.failed += figure(summary, "failed");
-            ignored += figure(summary, "ignored");
-        } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|line| line.split_once(" ... ignored"))
-        {
-            let reason = reason.trim_start_matches(", ");
-            tally.skipped.push(if reason.is_empty() { name.to_owned() } else { format!("{name} ({reason})") });
-        }
-    }
-    // Quiet output counts ignored tests without naming them.
-    let named = u64::try_from(tally.skipped.len()).unwrap_or(u64::MAX);
-    tally.skipped.extend((named..ignored).map(|_| "an ignored test".to_owned()));
-    tally
-}
-
-fn figure(summary: &str, word: &str) -> u64 {
-    let parts = summary.split(['.', ';']).map(str::trim);
-    parts.filter_map(|part| part.strip_suffix(word)).find_map(|number| number.trim().parse().ok()).unwrap_or(0)
-}
-
-/// Builds all test programs and sorts them into rings.
-fn programs(workspace: &Workspace) -> Result<BTreeMap<Ring, Vec<Program>>, Failure> {
-    progress::note("building all tests ...");
-    let mut command = cargo(workspace);
-    command.arg("build").args(WHOLE).args(["--lib", "--bins", "--tests", "--message-format=json-render-diagnostics"]);
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| cargo::start_failure("building the tests", &command, &error))?;
-    if !output.status.success() {
-        return Err(Failure::Bad(format!("the tests do not build: {}", cargo::line(&command))));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    sort(text.lines().filter_map(|line| program(&workspace.root, line)))
-}
-
-fn sort(programs: impl Iterator<Item = Program>) -> Result<BTreeMap<Ring, Vec<Program>>, Failure> {
-    let mut rings = BTreeMap::<Ring, Vec<Program>>::new();
-    for program in programs {
-        let Some(ring) = Ring::of(&program.folder, &program.target) else {
-            return Err(Failure::Bad(format!(
-                "the test program `{}` in {} belongs to no ring; add it to `Ring::of` in host/xtask/src/rings.rs",
-                program.target,
-                program.folder.display()
-            )));
-        };
-        rings.entry(ring).or_default().push(program);
-    }
-    for programs in rings.values_mut() {
-        programs.sort_by(|one, two| (&one.folder, &one.target).cmp(&(&two.folder, &two.target)));
-    }
-    Ok(rings)
-}
-
-/// A test program from one of cargo's messages.
-fn program(root: &Path, message: &str) -> Option<Program> {
-    let message: Value = serde_json::from_str(message).ok()?;
-    let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
-    let is_test = message.pointer("/profile/test").and_then(Value::as_bool)?;
-    let folder = Path::new(text("/manifest_path")?).parent()?.strip_prefix(root).ok()?;
-    let program = Program {
-        folder: folder.to_path_buf(),
-        target: text("/target/name")?.to_owned(),
-        executable: PathBuf::from(text("/executable")?),
-    };
-    is_test.then_some(program)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn summaries_of_several_programs_are_added() {
-        let text = "test a ... ok\ntest result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\n\
-                    test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
-        assert_eq!(count(text).line(), "4 passed, 2 failed, 0 skipped");
-    }
-
-    #[test]
-    fn an_ignored_test_is_named_with_its_reason() {
-        let text = "test slow ... ignored, needs root\ntest result: ok. 0 passed; 0 failed; 1 ignored; 0 measured\n";
-        assert_eq!(count(text).skipped, ["slow (needs root)"]);
-    }
-
-    #[test]
-    fn an_ignored_test_without_a_name_still_counts() {
-        assert_eq!(count("test result: ok. 5 passed; 0 failed; 2 ignored; 0 measured\n").skipped.len(), 2);
-    }
 
     #[test]
     fn a_program_that_dies_without_a_summary_counts_as_failed() {
         let mut command = Command::new("sh");
         command.args(["-c", "kill -ABRT $$"]);
         assert_eq!(execute("dying", &mut command).unwrap().failed, 1);
-    }
-
-    #[test]
-    fn only_test_programs_are_taken_from_cargos_messages() {
-        let message = |test: bool| {
-            format!(
-                r#"{{"reason":"compiler-artifact","manifest_path":"/w/host/core/Cargo.toml","target":{{"name":"operator_core"}},
-                    "profile":{{"test":{test}}},"executable":"/t/operator_core-1"}}"#
-            )
-        };
-        let expected = Program {
-            folder: PathBuf::from("host/core"),
-            target: "operator_core".to_owned(),
-            executable: PathBuf::from("/t/operator_core-1"),
-        };
-        assert_eq!(program(Path::new("/w"), &message(true)), Some(expected));
-        assert_eq!(program(Path::new("/w"), &message(false)), None);
-        assert_eq!(program(Path::new("/other"), &message(true)), None);
-    }
-
-    #[test]
-    fn a_test_program_without_a_ring_stops_the_run() {
-        let lost = Program { folder: PathBuf::from("tests"), target: "new".to_owned(), executable: PathBuf::new() };
-        let failure = sort([lost].into_iter()).unwrap_err();
-        assert!(failure.to_string().contains("rings.rs"), "{failure}");
     }
 }
