@@ -9,12 +9,22 @@ use std::{
     path::PathBuf,
 };
 
+use clap::ValueEnum;
 use sha2::{Digest, Sha256};
 
 use crate::{failure::Failure, modules::packages, setup::Std, workspace::Workspace};
 
 /// The command that writes the file.
-const RECORD: &str = "cargo xtask modules --record";
+const RECORD: &str = "cargo xtask modules --digests record";
+
+/// What to do with the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deed {
+    /// Fail when a module is not the one whose digest is recorded.
+    Check,
+    /// Write the digests, after a change that was meant to change modules.
+    Record,
+}
 
 /// Digests by `way/module.wasm`.
 type Digests = BTreeMap<String, String>;
@@ -24,9 +34,9 @@ pub(crate) fn record(workspace: &Workspace, std: &Std) -> Result<(), Failure> {
     let mut all = read(workspace)?;
     all.retain(|name, _| !name.starts_with(&way(std)));
     all.extend(built(workspace, std)?);
-    let lines: String = all.iter().map(|(name, digest)| format!("{digest}  {name}\n")).collect();
+    let lines: Vec<String> = all.iter().map(|(name, digest)| format!("{digest}  {name}\n")).collect();
     let file = file(workspace);
-    fs::write(&file, lines).map_err(|error| Failure::file("write", &file, &error))
+    fs::write(&file, lines.concat()).map_err(|error| Failure::file("write", &file, &error))
 }
 
 /// Fails when a module is not the one whose digest is recorded.

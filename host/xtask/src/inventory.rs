@@ -31,9 +31,9 @@ pub(crate) fn record(workspace: &Workspace, rings: &[Ring], counts: &Counts) -> 
         all.remove(name);
     }
     all.extend(counts.clone());
-    let lines: String = all.iter().map(|(name, count)| format!("{name}: {count}\n")).collect();
+    let lines: Vec<String> = all.iter().map(|(name, count)| format!("{name}: {count}\n")).collect();
     let file = file(workspace);
-    fs::write(&file, lines).map_err(|error| Failure::file("write", &file, &error))
+    fs::write(&file, lines.concat()).map_err(|error| Failure::file("write", &file, &error))
 }
 
 fn of(rings: &[Ring], mut counts: Counts) -> Counts {

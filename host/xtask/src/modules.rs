@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::{
     cargo::{self, build},
-    digests,
+    digests::{self, Deed},
     failure::Failure,
     progress,
     setup::{self, Std},
@@ -28,12 +28,9 @@ pub(crate) struct Arguments {
     /// Builds everything a second time in another folder, and fails when a byte differs.
     #[arg(long)]
     pub(crate) check_reproducible: bool,
-    /// Fails when a module is not the one whose digest is in guests/modules.sha256.
-    #[arg(long, conflicts_with = "record")]
-    pub(crate) check: bool,
-    /// Writes the modules' digests into guests/modules.sha256, after a change that was meant to change them.
-    #[arg(long)]
-    pub(crate) record: bool,
+    /// Checks or records the modules' digests, in guests/modules.sha256.
+    #[arg(long, value_enum, value_name = "DEED")]
+    pub(crate) digests: Option<Deed>,
 }
 
 /// Which packages and features every build of ours names. One choice for all of them, so that nothing is compiled twice:
@@ -50,11 +47,10 @@ const QUICK: [&str; 2] = ["--profile", "quick"];
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     make(workspace, arguments)?;
     let std = setup::ensure(workspace)?;
-    if arguments.record {
-        digests::record(workspace, &std)?;
-    }
-    if arguments.check {
-        digests::check(workspace, &std)?;
+    match arguments.digests {
+        Some(Deed::Check) => digests::check(workspace, &std)?,
+        Some(Deed::Record) => digests::record(workspace, &std)?,
+        None => {}
     }
     let count = packages(&workspace.modules())?.len();
     progress::result(&format!("{count} modules in {}", workspace.modules().display()));

@@ -109,7 +109,9 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
         inventory::record(workspace, &rings, &total.counts)?;
     } else if arguments.kubeconfig.is_none() && filter.is_none() {
         let differences = inventory::differences(workspace, &rings, &total.counts)?;
-        differences.iter().for_each(|difference| progress::result(difference));
+        for difference in &differences {
+            progress::result(difference);
+        }
         if arguments.require_all && !differences.is_empty() {
             bad.push("numbers of tests".to_owned());
         }

@@ -43,7 +43,7 @@ fn parents(namespace: &str, cas: &StandIn) -> Vec<Value> {
     // Its injector's certificate is the Secret `vault-agent-injector-certs`.
     made.push(json!({"apiVersion": "services.scone.cloud/v1beta1", "kind": "Vault", "metadata": metadata("vault"),
         "spec": {"server": {"image": {"repository": format!("{REGISTRY}/vault"), "tag": "1"}, "extraEnvironmentVars": {"SCONE_CAS_ADDR": "cas", "OWNER_ID": "1"}},
-            "injector": {"enabled": true}}}));
+            "global": {}, "injector": {"enabled": true}}}));
     made.push(json!({"apiVersion": "base.scone.cloud/v1beta1", "kind": "LAS", "metadata": {"name": namespace},
         "spec": {"autoUpdate": true, "image": format!("{REGISTRY}/las:1"), "imagePullPolicy": "Always",
             "imagePullSecrets": [{"name": "marked"}], "namespace": namespace}}));

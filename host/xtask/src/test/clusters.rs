@@ -77,7 +77,9 @@ pub(super) fn run(
         return Err(failure);
     }
     let tallies = tallies.into_inner().unwrap_or_else(PoisonError::into_inner);
-    tallies.iter().for_each(|(ring, tally)| tell(*ring, tally, started));
+    for (ring, tally) in &tallies {
+        tell(*ring, tally, started);
+    }
     Ok(tallies)
 }
 
