@@ -57,9 +57,6 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
 /// minutes, and `--image FILE` takes one of them.
 fn image(workspace: &Workspace) -> Result<PathBuf, Failure> {
     modules::make(workspace, &modules::Arguments::default())?;
-    let mut build = cargo(workspace);
-    build.arg("build").args(WHOLE).args(["--bin", "scone-operator", "--bin", "operator-compiler"]);
-    cargo::show("building the operator", &mut build)?;
     image::for_tests(workspace)
 }
 

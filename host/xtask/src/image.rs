@@ -65,12 +65,17 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     Ok(())
 }
 
-/// The image under its own name, for tests, with the programs that tests use: optimising them again would take minutes. Gives where
-/// it is.
+/// Where the programs are that have the features of the image, and are not optimised: a folder of its own, since a build of everything puts
+/// others in their place.
+pub(crate) const SHIPPED: &str = "shipped";
+
+/// The image under its own name, for tests, with programs that have its features. Optimising them as well would take many minutes. Gives
+/// where it is.
 pub(crate) fn for_tests(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    shipped(workspace)?;
     let (output, format) = (workspace.target.join("image/scone-operator-for-tests.tar"), Format::Text);
     let arguments = Arguments { output: None, name: None, format, no_build: true, check_reproducible: false };
-    write(workspace, &arguments, "debug", &output)?;
+    write(workspace, &arguments, SHIPPED, &output)?;
     Ok(output)
 }
 
@@ -113,11 +118,32 @@ fn tell(image: &Image, output: &Path, size: usize) {
 /// The two programs, each by a command of its own: cargo would unite their features, and the compiler would become part of the
 /// program that is connected to the cluster.
 fn build(workspace: &Workspace) -> Result<(), Failure> {
-    let compiler = ["-p", "operator-engine", "--features", "compiler", "--bin", "operator-compiler"];
-    let host = ["-p", "scone-operator", "--bin", "scone-operator"];
-    for package in [&compiler[..], &host] {
-        let arguments = [&["build", "--release", "--locked"], package].concat();
+    for (_, words) in PROGRAMS {
+        let arguments = [&["build", "--release", "--locked"], words].concat();
         cargo::build(workspace, "building the programs with all optimisations (minutes, the first time)", &arguments)?;
+    }
+    Ok(())
+}
+
+/// The programs of the image, and what names each to cargo.
+const PROGRAMS: [(&str, &[&str]); 2] = [
+    ("operator-compiler", &["-p", "operator-engine", "--features", "compiler", "--bin", "operator-compiler"]),
+    ("scone-operator", &["-p", "scone-operator", "--bin", "scone-operator"]),
+];
+
+/// The same programs for tests, in [`SHIPPED`].
+pub(crate) fn shipped(workspace: &Workspace) -> Result<(), Failure> {
+    for (name, words) in PROGRAMS {
+        let arguments = [&["build", "--locked"], words].concat();
+        cargo::build(workspace, &format!("building {name} with the features of the image"), &arguments)?;
+        let (built, kept) = (workspace.program("debug", name), workspace.program(SHIPPED, name));
+        let folder = workspace.target.join(SHIPPED);
+        fs::create_dir_all(&folder).map_err(|error| Failure::file("create", &folder, &error))?;
+        // Under another name first: a program that runs cannot be written to.
+        let unfinished = kept.with_extension("unfinished");
+        fs::copy(&built, &unfinished)
+            .and_then(|_| fs::rename(&unfinished, &kept))
+            .map_err(|error| Failure::file("copy to", &kept, &error))?;
     }
     Ok(())
 }

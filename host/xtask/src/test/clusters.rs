@@ -13,7 +13,7 @@ use super::{Program, Tally, execute, tell};
 use crate::{
     cluster::{self, Install},
     failure::Failure,
-    image, progress,
+    image, modules, progress,
     rings::Ring,
     workspace::Workspace,
 };
@@ -34,6 +34,8 @@ struct Work<'a> {
 impl Work<'_> {
     fn command(&self, workspace: &Workspace, filter: Option<&str>) -> Command {
         let mut command = self.program.command(workspace);
+        // Not the programs of the build of everything, which have more features than what is installed.
+        command.envs(modules::environment(workspace, image::SHIPPED));
         command.args(filter).envs(self.image.iter().map(|image| ("SCONE_OPERATOR_IMAGE", image)));
         // Each test has a cluster of its own, and how many there are at a time is decided here.
         command.arg("--test-threads=1");
@@ -50,6 +52,9 @@ pub(super) fn run(
     filter: Option<&str>,
 ) -> Result<BTreeMap<Ring, Tally>, Failure> {
     let (mut tallies, mut work) = (BTreeMap::<Ring, Tally>::new(), Vec::new());
+    if !rings.is_empty() {
+        image::shipped(workspace)?;
+    }
     for &ring in rings {
         progress::result(&format!("{}: {}", ring.name(), ring.about()));
         let obstacle = cluster::prepare(workspace, ring, install)?;
