@@ -70,7 +70,7 @@ async fn a_chart_brings_an_operator_without_privileges_and_without_missing_right
     site.merge(&format!("/api/v1/namespaces/{NAMESPACE}"), &enforced).await.unwrap();
     site.kubectl(&["rollout", "restart", "deployment/scone-controller-manager", "--namespace", NAMESPACE]);
     let words =
-        ["rollout", "status", "deployment/scone-controller-manager", "--namespace", NAMESPACE, "--timeout=120s"];
+        ["rollout", "status", "deployment/scone-controller-manager", "--namespace", NAMESPACE, "--timeout=600s"];
     site.kubectl(&words);
 }
 
@@ -101,8 +101,8 @@ async fn the_plug_in_and_las_run_answer_their_probes_and_label_the_node() {
     let table = site.kubectl(&["get", "las,sgxplugin"]);
     assert!(table.contains("HEALTHY"), "{table}");
 
-    site.kubectl(&["delete", "las", "las", "--timeout=60s"]);
-    site.kubectl(&["delete", "sgxplugin", "sgxplugin", "--timeout=60s"]);
+    site.kubectl(&["delete", "las", "las", "--timeout=300s"]);
+    site.kubectl(&["delete", "sgxplugin", "sgxplugin", "--timeout=300s"]);
     // The finalizer went after the labels.
     let left = site.labels().await;
     assert!(ours.iter().all(|label| left.get(label).is_none()), "{left}");
@@ -154,7 +154,7 @@ async fn a_rolling_update_under_admission_load_fails_no_request() {
     let deployment = "deployment/scone-controller-manager";
     for round in ["one", "two"] {
         site.kubectl(&["rollout", "restart", deployment, "--namespace", NAMESPACE]);
-        site.kubectl(&["rollout", "status", deployment, "--namespace", NAMESPACE, "--timeout=180s"]);
+        site.kubectl(&["rollout", "status", deployment, "--namespace", NAMESPACE, "--timeout=600s"]);
         // The pods before leave only after they have drained.
         soon(&format!("the end of round {round}"), || async { (site.operators().await.len() == 2).then_some(()) })
             .await;
@@ -181,7 +181,7 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
     site.install(&[]);
     site.with_services().await;
     registered(&site).await;
-    site.helm(&["uninstall", "scone-operator", "--namespace", NAMESPACE, "--wait", "--timeout", "120s"]);
+    site.helm(&["uninstall", "scone-operator", "--namespace", NAMESPACE, "--wait", "--timeout", "600s"]);
     // Helm does not wait for pods that drain.
     soon("the end of the operator", || async { site.operators().await.is_empty().then_some(()) }).await;
 
@@ -201,7 +201,7 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
     let names: Vec<_> = secrets.iter().map(|secret| secret["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["las-dcap"], "the LAS is still there, and so is its key");
 
-    site.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=60s"]);
+    site.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=300s"]);
     // Installed again, it finds what users made, and what they delete goes.
     site.install(&[]);
     // Its status is of before; the pods are not.
@@ -211,7 +211,7 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
     })
     .await;
     soon("a LAS that works again", || site.healthy("las", "las")).await;
-    site.kubectl(&["delete", "las,sgxplugin", "--all", "--timeout=60s"]);
+    site.kubectl(&["delete", "las,sgxplugin", "--all", "--timeout=300s"]);
 }
 
 /// The port of the node under which CAS is reached: nothing resolves names of Services here.
@@ -279,7 +279,7 @@ async fn all_kinds_are_installed_in_order_with_pods_that_run() {
     let table = site.kubectl(&["get", "cas,vault,signedpolicy,encryptedpolicy"]);
     assert!(table.contains("HEALTHY") && table.contains("REGISTERED"), "{table}");
 
-    let words = ["delete", "signedpolicy,encryptedpolicy,vault,cas", "--all", "--timeout=60s"];
+    let words = ["delete", "signedpolicy,encryptedpolicy,vault,cas", "--all", "--timeout=300s"];
     site.kubectl(&words);
     soon("no pod in the namespace", || async {
         site.items("/api/v1/namespaces/default/pods").await.is_empty().then_some(())

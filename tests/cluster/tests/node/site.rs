@@ -15,7 +15,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 /// How long anything may take.
-const SOON: Duration = Duration::from_mins(2);
+const SOON: Duration = Duration::from_mins(5);
 /// The operator's namespace.
 pub(crate) const NAMESPACE: &str = "scone-system";
 /// The tag of the images in the manifests.
@@ -78,7 +78,7 @@ impl Site {
         let words: Vec<&str> = line.expect("the README installs the operator").split_whitespace().collect();
         assert!(words.windows(2).any(|pair| pair == ["--namespace", NAMESPACE]), "{words:?}");
         let mut helm = self.ring.outside(&tools::HELM).unwrap();
-        succeed(helm.current_dir(file("")).args(words).args(["--timeout", "120s"]).args(more));
+        succeed(helm.current_dir(file("")).args(words).args(["--timeout", "600s"]).args(more));
         started.elapsed()
     }
 
@@ -155,7 +155,7 @@ impl Site {
             self.kubectl(&[
                 "wait",
                 "--for=condition=Established",
-                "--timeout=60s",
+                "--timeout=300s",
                 &format!("crd/{}", kind.crd["metadata"]["name"].as_str().unwrap()),
             ]);
         }
