@@ -18,7 +18,10 @@ impl Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped.extend(other.skipped);
-        self.counts.extend(other.counts);
+        // A library and a program of one package may have one name.
+        for (name, count) in other.counts {
+            *self.counts.entry(name).or_default() += count;
+        }
     }
 
     /// Notes whose tests these are.
@@ -68,6 +71,14 @@ mod tests {
         let text = "test a ... ok\ntest result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\n\
                     test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n";
         assert_eq!(count(text).line(), "4 passed, 2 failed, 0 skipped");
+    }
+
+    #[test]
+    fn tests_of_two_programs_of_one_name_are_counted_together() {
+        let of = |passed| Tally { passed, ..Tally::default() }.of(Ring::Pure, "a a");
+        let mut both = of(2);
+        both.add(of(3));
+        assert_eq!(both.counts, BTreeMap::from([("pure a a".to_owned(), 5)]));
     }
 
     #[test]
