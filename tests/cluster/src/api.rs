@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long the ring may take to become ready.
-const READY: Duration = Duration::from_secs(240);
+const READY: Duration = Duration::from_mins(4);
 
 /// Ports are free when they are chosen, and may be taken when they are used: the programs take only numbers.
 const TRIES: usize = 4;

@@ -33,7 +33,7 @@ pub use namespace::command as inside;
 pub use needs::{missing_packages, obstacle};
 
 /// How long each step may take to become ready.
-const READY: Duration = Duration::from_secs(240);
+const READY: Duration = Duration::from_mins(4);
 
 /// A running cluster with one node. Everything goes when this is dropped, and when this process dies.
 pub struct NodeRing {
