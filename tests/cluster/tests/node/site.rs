@@ -204,7 +204,8 @@ impl Site {
 
 /// The stand-in for CAS and the libraries of this machine that it needs, by their paths in an image. It lies beside the operator.
 fn cas() -> Vec<(String, Vec<u8>)> {
-    let program = variable("SCONE_OPERATOR_PROGRAM").with_file_name("stand-in-cas");
+    // Beside the other tools; what ships is in a folder of its own.
+    let program = variable("SCONE_OPERATOR_MODCTL").with_file_name("stand-in-cas");
     let told = succeed(Command::new("ldd").arg(&program));
     let words = told.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
     let libraries = words.map(|path| (path.trim_start_matches('/').to_owned(), std::fs::read(path).unwrap()));
