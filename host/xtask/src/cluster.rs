@@ -57,6 +57,7 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
 /// minutes, and `--image FILE` takes one of them.
 fn image(workspace: &Workspace) -> Result<PathBuf, Failure> {
     modules::make(workspace, &modules::Arguments::default())?;
+    image::shipped(workspace)?;
     image::for_tests(workspace)
 }
 

@@ -12,7 +12,12 @@ use std::{
 use clap::ValueEnum;
 use sha2::{Digest, Sha256};
 
-use crate::{failure::Failure, modules::packages, setup::Std, workspace::Workspace};
+use crate::{
+    failure::Failure,
+    modules::packages,
+    setup::Std,
+    workspace::{Workspace, text_or_nothing},
+};
 
 /// The command that writes the file.
 const RECORD: &str = "cargo xtask modules --digests record";
@@ -80,12 +85,7 @@ fn file(workspace: &Workspace) -> PathBuf {
 }
 
 fn read(workspace: &Workspace) -> Result<Digests, Failure> {
-    let file = file(workspace);
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Failure::file("read", &file, &error)),
-    };
+    let text = text_or_nothing(&file(workspace))?;
     let line = |line: &str| line.split_once("  ").map(|(digest, name)| (name.to_owned(), digest.to_owned()));
     Ok(text.lines().filter_map(line).collect())
 }
@@ -96,8 +96,7 @@ mod tests {
 
     fn place(modules: &[(&str, &str)]) -> (tempfile::TempDir, Workspace) {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let workspace = Workspace { root: at("checkout"), target: at("target"), cache: at("cache") };
+        let workspace = Workspace::within(folder.path());
         fs::create_dir_all(workspace.modules()).unwrap();
         for (name, bytes) in modules {
             let guest = workspace.root.join("guests").join(name);

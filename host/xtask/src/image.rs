@@ -69,10 +69,9 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
 /// others in their place.
 pub(crate) const SHIPPED: &str = "shipped";
 
-/// The image under its own name, for tests, with programs that have its features. Optimising them as well would take many minutes. Gives
-/// where it is.
+/// The image under its own name, for tests, with the programs in [`SHIPPED`]. Optimising them as well would take many minutes. Gives where
+/// it is.
 pub(crate) fn for_tests(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    shipped(workspace)?;
     let (output, format) = (workspace.target.join("image/scone-operator-for-tests.tar"), Format::Text);
     let arguments = Arguments { output: None, name: None, format, no_build: true, check_reproducible: false };
     write(workspace, &arguments, SHIPPED, &output)?;

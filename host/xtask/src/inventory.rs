@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use crate::{failure::Failure, rings::Ring, workspace::Workspace};
+use crate::{
+    failure::Failure,
+    rings::Ring,
+    workspace::{Workspace, text_or_nothing},
+};
 
 /// The command that writes the file.
 const RECORD: &str = "cargo xtask test --record";
@@ -46,12 +50,7 @@ fn file(workspace: &Workspace) -> PathBuf {
 }
 
 fn read(workspace: &Workspace) -> Result<Counts, Failure> {
-    let file = file(workspace);
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Failure::file("read", &file, &error)),
-    };
+    let text = text_or_nothing(&file(workspace))?;
     let line = |line: &str| {
         let (name, count) = line.rsplit_once(": ")?;
         Some((name.to_owned(), count.parse().ok()?))
@@ -65,9 +64,8 @@ mod tests {
 
     fn place() -> (tempfile::TempDir, Workspace) {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::create_dir_all(at("tests")).unwrap();
-        let workspace = Workspace { root: at(""), target: at("target"), cache: at("cache") };
+        let workspace = Workspace::within(folder.path());
+        fs::create_dir_all(workspace.root.join("tests")).unwrap();
         (folder, workspace)
     }
 

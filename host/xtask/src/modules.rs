@@ -46,10 +46,9 @@ const QUICK: [&str; 2] = ["--profile", "quick"];
 /// Builds, and says where the modules are.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     make(workspace, arguments)?;
-    let std = setup::ensure(workspace)?;
     match arguments.digests {
-        Some(Deed::Check) => digests::check(workspace, &std)?,
-        Some(Deed::Record) => digests::record(workspace, &std)?,
+        Some(Deed::Check) => digests::check(workspace, &setup::ensure(workspace)?)?,
+        Some(Deed::Record) => digests::record(workspace, &setup::ensure(workspace)?)?,
         None => {}
     }
     let count = packages(&workspace.modules())?.len();

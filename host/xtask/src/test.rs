@@ -1,7 +1,7 @@
 //! `cargo xtask test`: one build of all test programs, then ring by ring.
 //!
 //! One build, because cargo unites the features of what one command names: a build per ring would compile shared crates once
-//! per combination. While working on one crate, `cargo test -p` on it is the shorter way.
+//! per combination. While working on one crate, `--package` is the shorter way.
 
 mod clusters;
 mod programs;
@@ -67,6 +67,9 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     match (&arguments.package, filter) {
         (Some(package), _) if rings.is_empty() => return edit::package(workspace, package, filter),
         (Some(_), _) => return Err(Failure::Bad("a crate has no rings: leave out the ring, or --package".to_owned())),
+        (None, Some(_)) if arguments.record || arguments.require_all => {
+            return Err(Failure::Bad("numbers of tests are those of whole rings: leave out the filter".to_owned()));
+        }
         (None, Some(name)) if rings == [Ring::Scenarios] => return edit::scenario(workspace, name),
         (None, Some(name)) if rings.is_empty() => {
             let rings = Ring::ALL.map(Ring::name).join(", ");

@@ -19,10 +19,13 @@ use crate::{cargo, failure::Failure, progress, workspace::Workspace};
 /// Content and time of a file: SHA-256 in hexadecimal digits, nanoseconds since 1970.
 type Known = BTreeMap<String, (String, u64)>;
 
-/// Gives unchanged files their times back, and remembers the rest. A checkout without Git is left alone.
+/// Gives unchanged files their times back, and remembers the rest. Where Git does not list the files, all stay as they are.
 pub(crate) fn keep(workspace: &Workspace) -> Result<(), Failure> {
     let root = workspace.root.to_string_lossy();
-    let Some(tracked) = cargo::ask("git", &["-C", &root, "ls-files", "-z"]) else { return Ok(()) };
+    let Some(tracked) = cargo::ask("git", &["-C", &root, "ls-files", "-z"]) else {
+        progress::note(&format!("all sources count as new: `git -C {root} ls-files` does not list them"));
+        return Ok(());
+    };
     let file = workspace.target.join("source-times.json");
     let before = read(&file, &root);
     let mut now = Known::new();
@@ -103,8 +106,7 @@ mod tests {
         }
 
         fn workspace(&self, checkout: &str) -> Workspace {
-            let at = |name: &str| self.0.path().join(name);
-            Workspace { root: at(checkout), target: at("target"), cache: at("cache") }
+            Workspace { root: self.0.path().join(checkout), ..Workspace::within(self.0.path()) }
         }
 
         /// A fresh clone with this file.

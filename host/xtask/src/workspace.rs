@@ -1,7 +1,7 @@
 //! Where things are: the checkout, the build folder, the cache.
 
 use std::{
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -34,6 +34,13 @@ impl Workspace {
         Ok(Self { root, target, cache: cache(|name| env::var_os(name).map(PathBuf::from))? })
     }
 
+    /// One in a folder of a test's own.
+    #[cfg(test)]
+    pub(crate) fn within(folder: &Path) -> Self {
+        let at = |name: &str| folder.join(name);
+        Self { root: at("checkout"), target: at("target"), cache: at("cache") }
+    }
+
     /// Where packaged modules go.
     pub(crate) fn modules(&self) -> PathBuf {
         self.target.join("modules")
@@ -60,6 +67,14 @@ impl Workspace {
             .collect();
         guests.sort();
         Ok(guests)
+    }
+}
+
+/// The text of a file; nothing when it is not there yet.
+pub(crate) fn text_or_nothing(file: &Path) -> Result<String, Failure> {
+    match fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        text => text.map_err(|error| Failure::file("read", file, &error)),
     }
 }
 
