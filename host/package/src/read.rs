@@ -73,7 +73,7 @@ fn interfaces(bytes: &[u8], sections: &[Section]) -> Result<(Vec<String>, Vec<St
     for section in sections {
         let body = || {
             let body = bytes.get(section.body.clone()).unwrap_or_default();
-            wasmparser::BinaryReader::new(body, section.body.start as u64)
+            wasmparser::BinaryReader::new(body, section.body.start)
         };
         let broken = |error: wasmparser::BinaryReaderError| PackageError::Malformed {
             at: section.body.start,

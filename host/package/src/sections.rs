@@ -61,22 +61,18 @@ pub(crate) fn sections(bytes: &[u8]) -> Result<Vec<Section>, PackageError> {
 
 fn section(bytes: &[u8], at: usize) -> Result<Section, PackageError> {
     let cut = |_| PackageError::Truncated { at };
-    let mut reader = BinaryReader::new(bytes.get(at..).unwrap_or_default(), at as u64);
+    let mut reader = BinaryReader::new(bytes.get(at..).unwrap_or_default(), at);
     let id = reader.read_u8().map_err(cut)?;
     let size = reader.read_var_u32().map_err(cut)? as usize;
-    let start = position(&reader);
+    let start = reader.original_position();
     let end = start.checked_add(size).filter(|end| *end <= bytes.len()).ok_or(PackageError::Truncated { at })?;
     if id != CUSTOM {
         return Ok(Section { id, name: None, whole: at..end, body: start..end });
     }
-    let mut reader = BinaryReader::new(bytes.get(start..end).unwrap_or_default(), start as u64);
+    let mut reader = BinaryReader::new(bytes.get(start..end).unwrap_or_default(), start);
     let name = reader.read_string().map_err(|error| PackageError::Malformed { at: start, why: error.to_string() })?;
     let name = Some(name.to_owned());
-    Ok(Section { id, name, whole: at..end, body: position(&reader)..end })
-}
-
-fn position(reader: &BinaryReader<'_>) -> usize {
-    usize::try_from(reader.original_position()).unwrap_or(usize::MAX)
+    Ok(Section { id, name, whole: at..end, body: reader.original_position()..end })
 }
 
 /// A custom section as bytes.

@@ -93,7 +93,7 @@ impl Guest {
             resolve.push_dir(copy.path()).unwrap().0
         };
         let world = resolve.select_world(&[package], Some(self.world)).unwrap();
-        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8, false).unwrap();
+        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
         ComponentEncoder::default().validate(true).module(&core).unwrap().encode().unwrap()
     }
 
