@@ -35,11 +35,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<output::Report, Failure> {
-    let artifacts = {
-        let _progress = output::progress("compiling modules");
-        let profile = arguments.profile.as_deref();
-        cargo::build(&arguments.crates, arguments.sysroot.as_deref(), arguments.examples, profile)?
-    };
+    // Cargo shows how far it is.
+    let (sysroot, profile) = (arguments.sysroot.as_deref(), arguments.profile.as_deref());
+    let artifacts = cargo::build(&arguments.crates, sysroot, arguments.examples, profile)?;
     let out = open(&arguments.out_dir)?;
     let engine = load::engine(false, None)?;
     let mut report = output::Report::default();

@@ -31,3 +31,10 @@ pub(crate) fn text(path: &Path) -> Result<String, Failure> {
         Failure::Input(format!("{name} is no UTF-8 from byte {at} on; save it as UTF-8"))
     })
 }
+
+/// A new file, or an old one emptied.
+pub(crate) fn create(path: &Path) -> Result<std::fs::File, Failure> {
+    let name = path.display();
+    std::fs::File::create(path)
+        .map_err(|error| Failure::Input(format!("{name} cannot be written: {error}; check the path")))
+}

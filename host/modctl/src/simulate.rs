@@ -1,7 +1,7 @@
 //! `modctl simulate`: a script of many reconciles, with nodes and pods, and its transcript.
 
 use std::{
-    io,
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Folder of packages from which the script loads modules by name.
     #[arg(long, default_value = "target/modules", env = "SCONE_OPERATOR_MODULES")]
     modules: PathBuf,
+    /// Also writes one JSON object a step into this file, whatever is printed: line, verb, output, statuses, milliseconds.
+    #[arg(long, value_name = "FILE")]
+    steps_to: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<Report, Failure> {
@@ -33,11 +36,19 @@ pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<Report, Failure> 
     let modules = Packages { folder: load::folder(&arguments.modules)?, engine: load::engine(false, None)? };
     let near = Near::open(path)?;
     let format = if json { Format::Json } else { Format::Text };
-    let summary = scenario.run(&modules, &near, format, &mut io::stdout().lock()).map_err(|error| match error {
+    let steps = arguments.steps_to.as_deref().map(files::create).transpose()?;
+    let (mut printed, mut steps) = (io::stdout().lock(), steps.map(BufWriter::new));
+    let mut outputs: Vec<(Format, &mut dyn Write)> = vec![(format, &mut printed)];
+    outputs.extend(steps.as_mut().map(|file| (Format::Json, file as &mut dyn Write)));
+    let summary = scenario.run(&modules, &near, &mut outputs).map_err(|error| match error {
         ScenarioError::Unexpected { .. } => Failure::Bad(error.to_string()),
         ScenarioError::Step { .. } => Failure::Input(error.to_string()),
         ScenarioError::World(_) | ScenarioError::Output(_) => Failure::Internal(error.to_string()),
     })?;
+    drop(outputs);
+    if let Some(steps) = &mut steps {
+        steps.flush().map_err(|error| Failure::Internal(format!("the steps could not be written: {error}")))?;
+    }
     let line = format!(
         "\n{} steps, {} expectations held, {} writes to the cluster",
         summary.steps, summary.expectations, summary.writes

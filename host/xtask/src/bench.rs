@@ -8,6 +8,8 @@ use crate::{
     cargo::{self, build},
     failure::Failure,
     modules,
+    progress::Plan,
+    sharing,
     workspace::Workspace,
 };
 
@@ -16,22 +18,31 @@ use crate::{
 pub(crate) struct Arguments {
     /// The benchmark; all of them without a name.
     name: Option<String>,
-    /// One JSON line a figure: name, value, unit, yardstick, ratio, spread.
+    /// One JSON line a figure: name, value, unit, yardstick, ratio, spread, rounds; commit, date, machine.
     #[arg(long)]
     json: bool,
+    /// Everything small, from a debug build: shows that the benchmarks work. The figures mean nothing.
+    #[arg(long)]
+    quick: bool,
 }
 
 /// Builds and runs.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
-    modules::make(workspace, &modules::Arguments { fixtures: true, ..modules::Arguments::default() })?;
-    let mut release = vec!["build", "--release"];
-    release.extend(modules::WHOLE);
-    release.extend(["--bin", "bench", "--bin", "operator-compiler", "--bin", "scone-operator"]);
-    build(workspace, "building the benchmarks with all optimisations (minutes, the first time)", &release)?;
-    let mut command = Command::new(workspace.program("release", "bench"));
-    command.current_dir(&workspace.root).args(&arguments.name).envs(modules::environment(workspace, "release"));
-    if arguments.json {
-        command.arg("--json");
-    }
+    let _alone = sharing::alone(workspace)?;
+    let modules = modules::Arguments { fixtures: true, ..modules::Arguments::default() };
+    let (profile, optimised) = if arguments.quick { ("debug", None) } else { ("release", Some("--release")) };
+    let more = ["the benchmarks", "the benchmarks run"].map(str::to_owned);
+    let mut plan = Plan::new([modules::steps(&modules), more.to_vec()].concat());
+    modules::make(workspace, &modules, &mut plan)?;
+    plan.next();
+    let mut programs = vec!["build"];
+    programs.extend(optimised);
+    programs.extend(modules::WHOLE);
+    programs.extend(["--bin", "bench", "--bin", "operator-compiler", "--bin", "scone-operator"]);
+    build(workspace, "building the benchmarks (minutes, the first time)", &programs)?;
+    plan.next();
+    let mut command = Command::new(workspace.program(profile, "bench"));
+    command.current_dir(&workspace.root).args(&arguments.name).envs(modules::environment(workspace, profile));
+    command.args(arguments.json.then_some("--json")).args(arguments.quick.then_some("--quick"));
     cargo::show("the benchmark", &mut command)
 }

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     failure::Failure,
     progress::{self, Step},
+    toolchain::{TARGET, Toolchain},
     workspace::Workspace,
 };
 
@@ -217,6 +218,22 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
         }
     }
     kept.into_iter().collect::<Vec<_>>().join("\n")
+}
+
+/// Brings the sources of all dependencies, so that a machine without a network says so before anything is compiled. Those of other
+/// platforms are left out.
+pub(crate) fn fetch(workspace: &Workspace) -> Result<(), Failure> {
+    let mut command = cargo(workspace);
+    command.args(["fetch", "--locked", "--quiet"]);
+    for target in [Toolchain::find(workspace)?.host.as_str(), TARGET] {
+        command.args(["--target", target]);
+    }
+    capture("bringing the sources of dependencies", &mut command).map(drop).map_err(|failure| {
+        Failure::Bad(format!(
+            "{failure}\nThe sources of what this project stands on are brought once, from crates.io, into CARGO_HOME. Without a network \
+             bring that folder from a machine that has them (`cargo fetch --locked` there), or name a mirror in its config.toml."
+        ))
+    })
 }
 
 /// A step that shows cargo's own progress beneath its line.

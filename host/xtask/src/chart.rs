@@ -5,11 +5,18 @@ use std::{collections::BTreeMap, fs, io, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::{cargo, failure::Failure, modules, progress, workspace::Workspace};
+use crate::{
+    cargo,
+    failure::Failure,
+    modules,
+    progress::{self, Plan},
+    workspace::Workspace,
+};
 
 /// Makes all of it anew.
 pub(crate) fn command(workspace: &Workspace) -> Result<(), Failure> {
-    modules::make(workspace, &modules::Arguments::default())?;
+    let modules = modules::Arguments::default();
+    modules::make(workspace, &modules, &mut Plan::new(modules::steps(&modules)))?;
     let files = workspace.root.join("deploy/chart/scone-operator/files");
     copy(&workspace.root.join("deploy/crds"), &files.join("crds"))?;
     let rights = files.join("rights.json");

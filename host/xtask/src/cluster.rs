@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     image,
     modules::{self, WHOLE},
-    progress,
+    progress::{self, Plan},
     rings::Ring,
     workspace::Workspace,
 };
@@ -56,7 +56,10 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
 /// The operator's image of this checkout, for a ring with a node. The programs are those that tests use too: optimised ones take many
 /// minutes, and `--image FILE` takes one of them.
 fn image(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    modules::make(workspace, &modules::Arguments::default())?;
+    let modules = modules::Arguments::default();
+    let mut plan = Plan::new([modules::steps(&modules), vec!["the operator and its image".to_owned()]].concat());
+    modules::make(workspace, &modules, &mut plan)?;
+    plan.next();
     image::shipped(workspace)?;
     image::for_tests(workspace)
 }

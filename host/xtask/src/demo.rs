@@ -2,11 +2,14 @@
 
 use std::process::Command;
 
-use crate::{Format, cargo, failure::Failure, modules, workspace::Workspace};
+use crate::{Format, cargo, failure::Failure, modules, progress::Plan, workspace::Workspace};
 
 /// Set-up, modules, then the scenario. Standard output is the scenario's alone.
 pub(crate) fn command(workspace: &Workspace, format: Format) -> Result<(), Failure> {
-    modules::make(workspace, &modules::Arguments::default())?;
+    let modules = modules::Arguments::default();
+    let mut plan = Plan::new([modules::steps(&modules), vec!["the demo".to_owned()]].concat());
+    modules::make(workspace, &modules, &mut plan)?;
+    plan.next();
     let mut command = Command::new(workspace.program("debug", "modctl"));
     command
         .current_dir(&workspace.root)

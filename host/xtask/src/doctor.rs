@@ -16,6 +16,8 @@ use crate::{
 
 /// Room for one build of everything, in GiB.
 const ROOM: u64 = 6;
+/// What there must be to begin at all, in KiB: a build that is up to date writes little.
+const LEAST: u64 = 1024 * 1024;
 
 /// One line of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ fn checks(workspace: &Workspace) -> Vec<Check> {
         program("linker", true, &["cc", "--version"], "apt-get install gcc libc6-dev"),
         check("webassembly", true, wasm(workspace, toolchain), "cargo xtask setup"),
         check("cache", true, writable(&workspace.cache), "export SCONE_OPERATOR_CACHE=/a/folder/you/may/write"),
-        check("disk", true, room(&workspace.target), "free some space, or export CARGO_TARGET_DIR=/another/disk"),
+        check("disk", true, enough(&workspace.target), "free some space, or export CARGO_TARGET_DIR=/another/disk"),
         program("git", false, &["git", "--version"], "apt-get install git"),
         program("cargo-deny", false, &["cargo", "deny", "--version"], "cargo install --locked cargo-deny"),
     ]
@@ -94,13 +96,30 @@ fn writable(folder: &Path) -> Result<String, String> {
         .map_err(|error| format!("{} cannot be written: {error}", folder.display()))
 }
 
-fn room(target: &Path) -> Result<String, String> {
-    let existing = target.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    let table = ask("df", &["-Pk", &existing.to_string_lossy()]).unwrap_or_default();
-    let free = free(&table).ok_or_else(|| format!("`df` does not say how much is free in {}", existing.display()))?;
+/// Refuses what needs space where there is next to none: a build that fills a disk ends in the middle of a file, and in other programs' errors.
+pub(crate) fn room(workspace: &Workspace) -> Result<(), Failure> {
+    let Some(free) = free_in(&workspace.target) else { return Ok(()) };
+    if free >= LEAST {
+        return Ok(());
+    }
+    Err(Failure::Bad(format!(
+        "{} MiB are free for {}, which is too little to begin; free some space, or set CARGO_TARGET_DIR to a folder on another disk",
+        free / 1024,
+        workspace.target.display()
+    )))
+}
+
+/// Free space where a folder is or will be, in KiB; unknown where `df` does not say it.
+fn free_in(folder: &Path) -> Option<u64> {
+    let existing = folder.ancestors().find(|path| path.exists())?;
+    free(&ask("df", &["-Pk", &existing.to_string_lossy()])?)
+}
+
+fn enough(target: &Path) -> Result<String, String> {
+    let free = free_in(target).ok_or_else(|| format!("`df` does not say how much is free in {}", target.display()))?;
     let gib = free / (1024 * 1024);
     if gib < ROOM {
-        Err(format!("{gib} GiB free in {}, a build needs {ROOM}", existing.display()))
+        Err(format!("{gib} GiB free in {}, a build needs {ROOM}", target.display()))
     } else {
         Ok(format!("{gib} GiB free"))
     }

@@ -1,6 +1,8 @@
 //! The loop of whoever changes a line: the tests of one crate, one scenario, or what a filter names of a ring, with modules that are built
 //! quickly instead of well.
 
+use std::{collections::BTreeSet, fs};
+
 use crate::{
     cargo::{self, cargo},
     failure::Failure,
@@ -28,13 +30,13 @@ pub(crate) fn package(workspace: &Workspace, package: &str, filter: Option<&str>
 /// Runs one scenario against its transcript.
 pub(crate) fn scenario(workspace: &Workspace, name: &str) -> Result<(), Failure> {
     let folder = workspace.root.join("tests/scenarios");
-    if !folder.join(format!("{name}.scenario")).is_file() {
-        return Err(Failure::Bad(format!(
-            "{} has no {name}.scenario; `ls` there shows which there are",
+    let script = fs::read_to_string(folder.join(format!("{name}.scenario"))).map_err(|error| {
+        Failure::Bad(format!(
+            "{name}.scenario cannot be read: {error}; `ls {}` shows which there are",
             folder.display()
-        )));
-    }
-    let quick = modules::quick(workspace)?;
+        ))
+    })?;
+    let quick = modules::quick(workspace, &packages(&script))?;
     progress::note("building the test of scenarios ...");
     let mut command = cargo(workspace);
     command
@@ -45,6 +47,15 @@ pub(crate) fn scenario(workspace: &Workspace, name: &str) -> Result<(), Failure>
         .env("SCONE_OPERATOR_MODULES", quick)
         .env("SCONE_OPERATOR_SCENARIO", name);
     cargo::show(&format!("the scenario {name}"), &mut command)
+}
+
+/// The packages that a script loads, by the steps `module NAME [from PACKAGE]` and `swap NAME PACKAGE`.
+fn packages(script: &str) -> BTreeSet<String> {
+    let loaded = |line: &str| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["module", name] | ["module", _, "from", name] | ["swap", _, name] => Some((*name).to_owned()),
+        _ => None,
+    };
+    script.lines().filter_map(loaded).collect()
 }
 
 /// What words after `cargo xtask test` mean: rings, and then a filter.
@@ -76,6 +87,13 @@ mod tests {
         assert_eq!(read("engine pure engine"), Ok((vec![Ring::Pure, Ring::Engine], None)));
         assert_eq!(read("scenarios demo"), Ok((vec![Ring::Scenarios], Some("demo".to_owned()))));
         assert_eq!(read("a_sentence"), Ok((vec![], Some("a_sentence".to_owned()))));
+    }
+
+    #[test]
+    fn a_scenario_names_the_modules_that_it_needs() {
+        let script =
+            "node a\nmodule las\nmodule other from vault\n# module cas\nswap las las-next\nexpect module cas\n";
+        assert_eq!(packages(script).into_iter().collect::<Vec<_>>(), ["las", "las-next", "vault"]);
     }
 
     #[test]

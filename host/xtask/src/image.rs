@@ -18,7 +18,8 @@ use crate::{
     Format, cargo,
     failure::Failure,
     image::oci::{Image, Layer},
-    modules, progress,
+    modules,
+    progress::{self, Plan},
     toolchain::Toolchain,
     workspace::Workspace,
 };
@@ -50,7 +51,11 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     let output = arguments.output.clone().unwrap_or_else(|| place(workspace));
     if !arguments.no_build {
         let check_reproducible = arguments.check_reproducible;
-        modules::make(workspace, &modules::Arguments { check_reproducible, ..modules::Arguments::default() })?;
+        let modules = modules::Arguments { check_reproducible, ..modules::Arguments::default() };
+        let mut plan =
+            Plan::new([modules::steps(&modules), vec!["the operator, with all optimisations".to_owned()]].concat());
+        modules::make(workspace, &modules, &mut plan)?;
+        plan.next();
         build(workspace)?;
     }
     let (image, size) = write(workspace, arguments, "release", &output)?;

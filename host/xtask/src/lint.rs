@@ -1,5 +1,7 @@
 //! `cargo xtask lint`: format, lints, documentation, licences. All of them run, so that one round shows everything.
 
+use clap::Args;
+
 use crate::{
     cargo::{ask, cargo, show},
     failure::Failure,
@@ -8,8 +10,16 @@ use crate::{
     workspace::Workspace,
 };
 
+/// Which checks.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only this one: format, clippy, documentation or cargo-deny.
+    #[arg(long, value_name = "CHECK")]
+    only: Option<String>,
+}
+
 /// Runs every check; bad when one of them is.
-pub(crate) fn command(workspace: &Workspace) -> Result<(), Failure> {
+pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     let mut checks: Vec<(&str, Vec<&str>)> = vec![
         ("format", vec!["fmt", "--all", "--", "--check"]),
         ("clippy", [&["clippy"], &WHOLE[..], &["--all-targets", "--", "-D", "warnings"]].concat()),
@@ -19,6 +29,12 @@ pub(crate) fn command(workspace: &Workspace) -> Result<(), Failure> {
     if deny {
         checks.push(("cargo-deny", vec!["deny", "--offline", "check", "bans", "licenses", "sources"]));
     }
+    if let Some(only) = &arguments.only {
+        checks.retain(|(name, _)| name == only);
+        if checks.is_empty() {
+            return Err(Failure::Bad(format!("there is no check `{only}` here; `cargo xtask lint --help` names them")));
+        }
+    }
     let mut bad = Vec::new();
     for (name, arguments) in &checks {
         progress::note(&format!("lint: {name} ..."));
@@ -27,13 +43,14 @@ pub(crate) fn command(workspace: &Workspace) -> Result<(), Failure> {
             bad.push(*name);
         }
     }
-    if !deny {
+    let skipped = !deny && arguments.only.is_none();
+    if skipped {
         progress::note(
             "lint: cargo-deny is not installed (`cargo install --locked cargo-deny` brings it); the architecture test has \
              checked licences, sources and banned crates against deny.toml",
         );
     }
     let good = checks.len() - bad.len();
-    progress::result(&format!("lint: {good} fine, {} bad, {} skipped", bad.len(), u8::from(!deny)));
+    progress::result(&format!("lint: {good} fine, {} bad, {} skipped", bad.len(), u8::from(skipped)));
     if bad.is_empty() { Ok(()) } else { Err(Failure::Bad(format!("lint: {}", bad.join(", ")))) }
 }

@@ -17,9 +17,11 @@ mod image;
 mod inventory;
 mod lint;
 mod modules;
+mod nightly;
 mod progress;
 mod rings;
 mod setup;
+mod sharing;
 mod sysroot;
 mod test;
 mod times;
@@ -50,7 +52,9 @@ Environment:
   CARGO_TARGET_DIR          where builds and modules go (default: target)
   SCONE_OPERATOR_CACHE      where the private standard library for WebAssembly goes
                             (default: $XDG_CACHE_HOME/scone-operator or ~/.cache/scone-operator)
-  SCONE_OPERATOR_SYSROOT    use this sysroot for modules, whatever else there is"
+  SCONE_OPERATOR_SYSROOT    use this sysroot for modules, whatever else there is
+  SCONE_OPERATOR_KUBERNETES lowest or newest: that Kubernetes for `test api` and `cluster`
+  SCONE_OPERATOR_HELM       3 or 4: that Helm for `test api` and `cluster`"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -92,6 +96,8 @@ enum Command {
     Test(test::Arguments),
     /// Runs the benchmarks, each against its yardstick, in a release build.
     Bench(bench::Arguments),
+    /// Runs what takes too long for every change, part by part; what passed for a commit is not run again for it.
+    Nightly(nightly::Arguments),
     /// A real Kubernetes on this machine that stays: `up`, `down`, `status`, `exec`, `logs`, each with `--ring api|node`.
     #[command(disable_help_flag = true, disable_help_subcommand = true)]
     Cluster(cluster::Arguments),
@@ -104,7 +110,7 @@ enum Command {
     /// overlooked.
     Times,
     /// Checks format, lints, documentation, and licences where cargo-deny is installed.
-    Lint,
+    Lint(lint::Arguments),
 }
 
 /// How a command answers.
@@ -129,6 +135,10 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), Failure> {
     let workspace = workspace::Workspace::find()?;
+    if !matches!(command, Command::Setup(_) | Command::Doctor { .. }) {
+        sharing::claim(&workspace)?;
+        doctor::room(&workspace)?;
+    }
     match command {
         Command::Setup(arguments) => setup::command(&workspace, arguments),
         Command::Doctor { output } => doctor::command(&workspace, *output),
@@ -136,11 +146,12 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Demo { output } => demo::command(&workspace, *output),
         Command::Test(arguments) => test::command(&workspace, arguments),
         Command::Bench(arguments) => bench::command(&workspace, arguments),
+        Command::Nightly(arguments) => nightly::command(&workspace, arguments),
         Command::Cluster(arguments) => cluster::command(&workspace, arguments),
         Command::Image(arguments) => image::command(&workspace, arguments),
         Command::Chart => chart::command(&workspace),
         Command::Times => times::keep(&workspace),
-        Command::Lint => lint::command(&workspace),
+        Command::Lint(arguments) => lint::command(&workspace, arguments),
     }
 }
 

@@ -2,7 +2,7 @@
 //! does for a module author; this command builds `modctl`, brings the standard library and names the folders.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -11,10 +11,10 @@ use std::{
 use clap::Args;
 
 use crate::{
-    cargo::{self, build},
+    cargo::{self, cargo},
     digests::{self, Deed},
     failure::Failure,
-    progress,
+    progress::{self, Plan},
     setup::{self, Std},
     workspace::Workspace,
 };
@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
 /// cargo unites the features of what one command names.
 pub(crate) const WHOLE: [&str; 3] = ["--workspace", "--features", "operator-engine/compiler"];
 
+/// The module of tests that stands for a next version.
+const NEXT: &str = "las-next";
+
 /// Modules that only tests use are not optimised as a whole: that took a minute each.
 const FIXTURE: [&str; 2] = ["--profile", "fixture"];
 
@@ -45,7 +48,7 @@ const QUICK: [&str; 2] = ["--profile", "quick"];
 
 /// Builds, and says where the modules are.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
-    make(workspace, arguments)?;
+    make(workspace, arguments, &mut Plan::new(steps(arguments)))?;
     match arguments.digests {
         Some(Deed::Check) => digests::check(workspace, &setup::ensure(workspace)?)?,
         Some(Deed::Record) => digests::record(workspace, &setup::ensure(workspace)?)?,
@@ -56,12 +59,35 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     Ok(())
 }
 
+/// What [`make`] does, for the plan of a command.
+pub(crate) fn steps(arguments: &Arguments) -> Vec<String> {
+    let mut steps = vec![
+        "the sources of what we stand on",
+        "Rust's standard library for WebAssembly",
+        "modctl and the compiler of modules",
+        "the modules",
+    ];
+    steps.extend(arguments.fixtures.then_some("the modules of tests"));
+    steps.extend(arguments.check_reproducible.then_some("all modules once more, in another folder"));
+    steps.into_iter().map(str::to_owned).collect()
+}
+
 /// Builds the tools and the modules; quick when they are up to date.
-pub(crate) fn make(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn make(workspace: &Workspace, arguments: &Arguments, plan: &mut Plan) -> Result<(), Failure> {
+    plan.next();
+    cargo::fetch(workspace)?;
+    plan.next();
     let std = setup::ensure(workspace)?;
+    plan.next();
     tools(workspace)?;
-    package(workspace, &std, arguments.fixtures, workspace)?;
+    plan.next();
+    package(workspace, &std, workspace)?;
+    if arguments.fixtures {
+        plan.next();
+        fixtures(workspace, &std, workspace)?;
+    }
     if arguments.check_reproducible {
+        plan.next();
         let target = workspace.target.join("reproducible");
         let second = Workspace { root: target.join("checkout"), target, ..workspace.clone() };
         progress::note("copying the sources to another folder ...");
@@ -70,9 +96,10 @@ pub(crate) fn make(workspace: &Workspace, arguments: &Arguments) -> Result<(), F
             fs::remove_dir_all(&second.root).map_err(|error| Failure::file("remove", &second.root, &error))?;
         }
         copy(&workspace.root, &second.root)?;
-        package(workspace, &std, arguments.fixtures, &second)?;
+        package(workspace, &std, &second)?;
         compare(&workspace.modules(), &second.modules())?;
         if arguments.fixtures {
+            fixtures(workspace, &std, &second)?;
             compare(&workspace.fixtures(), &second.fixtures())?;
         }
         progress::result("reproducible: two builds in two folders gave the same bytes");
@@ -80,13 +107,20 @@ pub(crate) fn make(workspace: &Workspace, arguments: &Arguments) -> Result<(), F
     Ok(())
 }
 
-/// Builds modules without optimising them as a whole, into a folder of their own, for the loop of whoever changes one; gives the folder.
-pub(crate) fn quick(workspace: &Workspace) -> Result<PathBuf, Failure> {
+/// Builds these modules without optimising them as a whole, into a folder of their own, for the loop of whoever changes one; gives the
+/// folder. What else lies there is from earlier, and nobody asks for it.
+pub(crate) fn quick(workspace: &Workspace, names: &BTreeSet<String>) -> Result<PathBuf, Failure> {
     let std = setup::ensure(workspace)?;
     tools(workspace)?;
     let out = workspace.target.join("modules-quick");
-    modctl_build(workspace, &std, &workspace.guests()?, &out, &workspace.target, &QUICK)?;
-    next(workspace, &std, workspace, &out)?;
+    let is_named = |path: &PathBuf| path.file_name().is_some_and(|name| names.contains(&*name.to_string_lossy()));
+    let guests: Vec<PathBuf> = workspace.guests()?.into_iter().filter(is_named).collect();
+    if !guests.is_empty() {
+        modctl_build(workspace, &std, &guests, &out, &workspace.target, &QUICK)?;
+    }
+    if names.contains(NEXT) {
+        next(workspace, &std, workspace, &out)?;
+    }
     Ok(out)
 }
 
@@ -105,30 +139,31 @@ fn tools(workspace: &Workspace) -> Result<(), Failure> {
     let mut tools = vec!["build"];
     tools.extend(WHOLE);
     tools.extend(["--bin", "modctl", "--bin", "operator-compiler"]);
-    build(workspace, "building modctl and the compiler of modules", &tools)
+    cargo::show("building modctl and the compiler of modules", cargo(workspace).args(tools))
 }
 
 /// The module that stands for a next version of another. It needs the crate of `las` with another feature, and in the folder of one
 /// profile both would write the same file.
 fn next(tools: &Workspace, std: &Std, into: &Workspace, out: &Path) -> Result<(), Failure> {
-    let folder = into.root.join("tests/fixtures/las-next");
+    let folder = into.root.join("tests/fixtures").join(NEXT);
     modctl_build(tools, std, &[folder], out, &into.target, &FIXTURE)
 }
 
 /// Runs modctl with the tools of one workspace, into the build folder of another.
-fn package(tools: &Workspace, std: &Std, fixtures: bool, into: &Workspace) -> Result<(), Failure> {
+fn package(tools: &Workspace, std: &Std, into: &Workspace) -> Result<(), Failure> {
     let guests = into.guests()?;
     if guests.is_empty() {
         return Err(Failure::Bad(format!("{} holds no module", into.root.join("guests").display())));
     }
     modctl_build(tools, std, &guests, &into.modules(), &into.target, &[])?;
-    next(tools, std, into, &into.modules())?;
-    if fixtures {
-        let folder = into.root.join("tests/fixtures");
-        let more = [&FIXTURE[..], &["--examples"]].concat();
-        modctl_build(tools, std, &[folder], &into.fixtures(), &into.target, &more)?;
-    }
-    Ok(())
+    next(tools, std, into, &into.modules())
+}
+
+/// Those that only tests use, most of which misbehave.
+fn fixtures(tools: &Workspace, std: &Std, into: &Workspace) -> Result<(), Failure> {
+    let folder = into.root.join("tests/fixtures");
+    let more = [&FIXTURE[..], &["--examples"]].concat();
+    modctl_build(tools, std, &[folder], &into.fixtures(), &into.target, &more)
 }
 
 fn modctl_build(
@@ -141,7 +176,6 @@ fn modctl_build(
 ) -> Result<(), Failure> {
     let names: Vec<_> = sources.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
     let what = format!("building modules: {}", names.join(", "));
-    progress::note(&format!("{what} ..."));
     let mut command = Command::new(tools.program("debug", "modctl"));
     command
         .current_dir(&tools.root)

@@ -50,6 +50,37 @@ impl Drop for Step {
     }
 }
 
+/// The steps of a command that takes minutes: what is done, what is being done, what is still to come.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    steps: Vec<String>,
+    done: usize,
+    started: Instant,
+}
+
+impl Plan {
+    /// All steps, in their order.
+    pub(crate) fn new(steps: Vec<String>) -> Self {
+        Self { steps, done: 0, started: Instant::now() }
+    }
+
+    /// Says that the next step begins.
+    pub(crate) fn next(&mut self) {
+        if let Some(line) = self.line(self.started.elapsed()) {
+            note(&line);
+        }
+        self.done += 1;
+    }
+
+    fn line(&self, elapsed: Duration) -> Option<String> {
+        let (step, rest) = self.steps.get(self.done..)?.split_first()?;
+        let (number, count) = (self.done + 1, self.steps.len());
+        let after = if self.done == 0 { String::new() } else { format!(" after {}", seconds(elapsed)) };
+        let then = if rest.is_empty() { String::new() } else { format!("; then: {}", rest.join(", ")) };
+        Some(format!("[{number}/{count}{after}] {step}{then}"))
+    }
+}
+
 /// One line on standard error.
 pub(crate) fn note(text: &str) {
     // Nobody reads a closed standard error, so there is nobody to tell.
@@ -74,6 +105,17 @@ pub(crate) fn seconds(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_says_how_far_it_is_and_what_is_still_to_come() {
+        let mut plan = Plan::new(["tools", "modules", "demo"].map(str::to_owned).to_vec());
+        assert_eq!(plan.line(Duration::ZERO).unwrap(), "[1/3] tools; then: modules, demo");
+        plan.next();
+        assert_eq!(plan.line(Duration::from_secs(185)).unwrap(), "[2/3 after 3 min 5 s] modules; then: demo");
+        plan.next();
+        plan.next();
+        assert_eq!(plan.line(Duration::ZERO), None);
+    }
 
     #[test]
     fn durations_read_as_a_person_says_them() {

@@ -77,8 +77,8 @@ impl Ring {
             },
             ("tests", None) => match target {
                 "architecture" | "operator_tests" => Some(Self::Pure),
-                "engine" | "memory" => Some(Self::Engine),
-                "reached" | "scenarios" => Some(Self::Scenarios),
+                "engine" | "memory" | "native" => Some(Self::Engine),
+                "scenarios" => Some(Self::Scenarios),
                 _ => None,
             },
             _ => None,
@@ -94,7 +94,7 @@ mod tests {
     fn each_test_program_of_the_tests_package_has_its_ring() {
         let of = |target| Ring::of(Path::new("tests"), target);
         assert_eq!(of("architecture"), Some(Ring::Pure));
-        assert_eq!(of("engine"), Some(Ring::Engine));
+        assert_eq!((of("engine"), of("native")), (Some(Ring::Engine), Some(Ring::Engine)));
         assert_eq!(of("scenarios"), Some(Ring::Scenarios));
         assert_eq!(of("new-one"), None, "a new test program has to be given a ring");
     }

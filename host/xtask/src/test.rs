@@ -8,6 +8,7 @@ mod programs;
 mod tally;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -23,8 +24,9 @@ use crate::{
     failure::Failure,
     inventory,
     modules::{self, WHOLE},
-    progress::{self, Step},
+    progress::{self, Plan, Step},
     rings::Ring,
+    sharing,
     workspace::Workspace,
 };
 
@@ -49,6 +51,9 @@ pub(crate) struct Arguments {
     /// Writes the numbers of tests into tests/inventory.
     #[arg(long, conflicts_with_all = ["require_all", "kubeconfig"])]
     record: bool,
+    /// Only this test program of the rings, by the name of its target.
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["package", "require_all", "record"])]
+    program: Option<String>,
     #[command(flatten)]
     install: Install,
     /// Use the cluster of this kubeconfig: of the rings that need one, only the tests run that leave a cluster as they found it, and
@@ -64,33 +69,79 @@ fn existing_file(text: &str) -> Result<PathBuf, String> {
 /// Runs the rings and ends with one line; bad when a ring is.
 pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<(), Failure> {
     let (mut rings, filter) = edit::words(&arguments.words).map_err(Failure::Bad)?;
-    match (&arguments.package, filter) {
-        (Some(package), _) if rings.is_empty() => return edit::package(workspace, package, filter),
-        (Some(_), _) => return Err(Failure::Bad("a crate has no rings: leave out the ring, or --package".to_owned())),
-        (None, Some(_)) if arguments.record || arguments.require_all => {
-            return Err(Failure::Bad("numbers of tests are those of whole rings: leave out the filter".to_owned()));
-        }
-        (None, Some(name)) if rings == [Ring::Scenarios] => return edit::scenario(workspace, name),
-        (None, Some(name)) if rings.is_empty() => {
-            let rings = Ring::ALL.map(Ring::name).join(", ");
-            return Err(Failure::Bad(format!(
-                "where to look for `{name}`? Name a ring before it ({rings}), or --package"
-            )));
-        }
-        _ => {}
+    sensible(arguments, &rings, filter).map_err(Failure::Bad)?;
+    if let Some(package) = &arguments.package {
+        return edit::package(workspace, package, filter);
+    }
+    if let (Some(name), [Ring::Scenarios]) = (filter, &rings[..]) {
+        return edit::scenario(workspace, name);
     }
     if rings.is_empty() {
         rings = Ring::ALL.to_vec();
     }
-    if rings.iter().any(|ring| ring.needs_modules()) {
-        modules::make(workspace, &modules::Arguments { fixtures: true, ..modules::Arguments::default() })?;
+    let _alone = sharing::alone(workspace)?;
+    let programs = prepare(workspace, arguments, &rings)?;
+    let tallies = run_all(workspace, arguments, &rings, &programs, filter)?;
+    verdict(workspace, arguments, &rings, tallies, filter.is_none() && arguments.program.is_none())
+}
+
+/// What goes together.
+fn sensible(arguments: &Arguments, rings: &[Ring], filter: Option<&str>) -> Result<(), String> {
+    match (&arguments.package, filter) {
+        (Some(_), _) if !rings.is_empty() => Err("a crate has no rings: leave out the ring, or --package".to_owned()),
+        (None, Some(_)) if arguments.record || arguments.require_all => {
+            Err("numbers of tests are those of whole rings: leave out the filter".to_owned())
+        }
+        (None, Some(name)) if rings.is_empty() => {
+            let rings = Ring::ALL.map(Ring::name).join(", ");
+            Err(format!("where to look for `{name}`? Name a ring before it ({rings}), or --package"))
+        }
+        _ => Ok(()),
     }
-    let programs = programs::programs(workspace)?;
+}
+
+/// Builds modules and test programs, and gives those that are asked for.
+fn prepare(
+    workspace: &Workspace,
+    arguments: &Arguments,
+    rings: &[Ring],
+) -> Result<BTreeMap<Ring, Vec<Program>>, Failure> {
+    let modules = modules::Arguments { fixtures: true, ..modules::Arguments::default() };
+    let with_modules = rings.iter().any(|ring| ring.needs_modules());
+    let mut steps = if with_modules { modules::steps(&modules) } else { Vec::new() };
+    steps.push("all tests are built".to_owned());
+    steps.push(format!("they run: {}", rings.iter().map(|ring| ring.name()).collect::<Vec<_>>().join(", ")));
+    let mut plan = Plan::new(steps);
+    if with_modules {
+        modules::make(workspace, &modules, &mut plan)?;
+    }
+    plan.next();
+    let mut programs = programs::programs(workspace)?;
+    if let Some(name) = &arguments.program {
+        programs.values_mut().for_each(|programs| programs.retain(|program| program.target == *name));
+        if rings.iter().all(|ring| programs.get(ring).is_none_or(Vec::is_empty)) {
+            return Err(Failure::Bad(format!(
+                "none of these rings has a test program {name}; tests/inventory names all of them"
+            )));
+        }
+    }
+    plan.next();
+    Ok(programs)
+}
+
+/// Runs ring after ring, those with a cluster together at the end.
+fn run_all(
+    workspace: &Workspace,
+    arguments: &Arguments,
+    rings: &[Ring],
+    programs: &BTreeMap<Ring, Vec<Program>>,
+    filter: Option<&str>,
+) -> Result<Vec<(Ring, Tally)>, Failure> {
     let (clusters, alone): (Vec<Ring>, Vec<Ring>) = rings.iter().partition(|ring| ring.needs_cluster());
     let of = |ring: &Ring| programs.get(ring).map(Vec::as_slice).unwrap_or_default();
     let mut tallies = Vec::new();
     for ring in alone {
-        tallies.push((ring, run(workspace, ring, of(&ring), filter)?));
+        tallies.push((ring, run(workspace, ring, of(&ring), filter, arguments.program.is_none())?));
     }
     match &arguments.kubeconfig {
         Some(kubeconfig) => {
@@ -98,8 +149,19 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
                 tallies.push((ring, visit(workspace, ring, of(&ring), kubeconfig)?));
             }
         }
-        None => tallies.extend(clusters::run(workspace, &clusters, &programs, arguments.install, filter)?),
+        None => tallies.extend(clusters::run(workspace, &clusters, programs, arguments.install, filter)?),
     }
+    Ok(tallies)
+}
+
+/// What all of it came to. Only a `whole` run is compared with the inventory.
+fn verdict(
+    workspace: &Workspace,
+    arguments: &Arguments,
+    rings: &[Ring],
+    tallies: Vec<(Ring, Tally)>,
+    whole: bool,
+) -> Result<(), Failure> {
     let (mut total, mut bad) = (Tally::default(), Vec::new());
     for (ring, tally) in tallies {
         if tally.failed > 0 || arguments.require_all && !tally.skipped.is_empty() {
@@ -109,9 +171,9 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     }
     progress::result(&total.line());
     if arguments.record {
-        inventory::record(workspace, &rings, &total.counts)?;
-    } else if arguments.kubeconfig.is_none() && filter.is_none() {
-        let differences = inventory::differences(workspace, &rings, &total.counts)?;
+        inventory::record(workspace, rings, &total.counts)?;
+    } else if arguments.kubeconfig.is_none() && whole {
+        let differences = inventory::differences(workspace, rings, &total.counts)?;
         for difference in &differences {
             progress::result(difference);
         }
@@ -123,7 +185,14 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
 }
 
 /// Runs a ring that needs no cluster, one program after the other: each uses all processors by itself.
-fn run(workspace: &Workspace, ring: Ring, programs: &[Program], filter: Option<&str>) -> Result<Tally, Failure> {
+/// Examples in the documentation are a program of the pure ring that cargo runs itself.
+fn run(
+    workspace: &Workspace,
+    ring: Ring,
+    programs: &[Program],
+    filter: Option<&str>,
+    examples: bool,
+) -> Result<Tally, Failure> {
     progress::result(&format!("{}: {}", ring.name(), ring.about()));
     let started = Instant::now();
     let mut tally = Tally::default();
@@ -131,7 +200,7 @@ fn run(workspace: &Workspace, ring: Ring, programs: &[Program], filter: Option<&
         let mut command = program.command(workspace);
         tally.add(execute(&program.name(), command.args(filter))?.of(ring, &program.name()));
     }
-    if ring == Ring::Pure && filter.is_none() {
+    if ring == Ring::Pure && filter.is_none() && examples {
         let mut command = cargo(workspace);
         command.arg("test").args(WHOLE).args(["--doc", "--no-fail-fast", "--quiet"]);
         let name = "examples in the documentation";

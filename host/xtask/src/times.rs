@@ -19,6 +19,9 @@ use crate::{cargo, failure::Failure, progress, workspace::Workspace};
 /// Content and time of a file: SHA-256 in hexadecimal digits, nanoseconds since 1970.
 type Known = BTreeMap<String, (String, u64)>;
 
+/// Within the build folder.
+const FILE: &str = "source-times.json";
+
 /// Gives unchanged files their times back, and remembers the rest. Where Git does not list the files, all stay as they are.
 pub(crate) fn keep(workspace: &Workspace) -> Result<(), Failure> {
     let root = workspace.root.to_string_lossy();
@@ -26,7 +29,7 @@ pub(crate) fn keep(workspace: &Workspace) -> Result<(), Failure> {
         progress::note(&format!("all sources count as new: `git -C {root} ls-files` does not list them"));
         return Ok(());
     };
-    let file = workspace.target.join("source-times.json");
+    let file = workspace.target.join(FILE);
     let before = read(&file, &root);
     let mut now = Known::new();
     let mut kept = 0;
@@ -50,6 +53,15 @@ pub(crate) fn keep(workspace: &Workspace) -> Result<(), Failure> {
     write(&file, &root, &now)?;
     progress::note(&format!("{kept} of {} sources are as they were built last", now.len()));
     Ok(())
+}
+
+/// Forgets all times: another checkout has built here since.
+pub(crate) fn forget(workspace: &Workspace) -> Result<(), Failure> {
+    let file = workspace.target.join(FILE);
+    match fs::remove_file(&file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::file("remove", &file, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// What was remembered of the checkout at `root`. What another one built is no measure: programs may hold its place.

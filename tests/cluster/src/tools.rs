@@ -25,9 +25,18 @@ pub struct Tool {
 }
 
 const KUBERNETES: &str = "v1.34.4";
-/// Without these, programs and clients see a version of zero.
-const FLAGS: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4 -X k8s.io/component-base/version.gitMajor=1 -X \
-                     k8s.io/component-base/version.gitMinor=34";
+
+/// Other versions of what the rings run, each with a Go module of its own: the variable and its value, the module that is replaced, the one
+/// that replaces it, and the version. The chart's `kubeVersion` is the lowest; README names both.
+const OTHERS: [(&str, &str, &str, &str, &str); 3] = [
+    (KUBERNETES_VARIABLE, "lowest", "kubernetes", "kubernetes-lowest", "v1.33.13"),
+    (KUBERNETES_VARIABLE, "newest", "kubernetes", "kubernetes-newest", "v1.37.2"),
+    (HELM_VARIABLE, "3", "helm", "helm3", "v3.22.0"),
+];
+const KUBERNETES_VARIABLE: &str = "SCONE_OPERATOR_KUBERNETES";
+const HELM_VARIABLE: &str = "SCONE_OPERATOR_HELM";
+/// What the variables may also say: what runs without them.
+const USUAL: [(&str, &str); 1] = [(HELM_VARIABLE, "4")];
 
 /// The API server's store.
 pub const ETCD: Tool = Tool { name: "etcd", module: "etcd", package: "go.etcd.io/etcd/server/v3", version: "v3.6.16" };
@@ -52,6 +61,8 @@ pub const PAUSE: Tool = own("pause");
 pub const REGISTRY: Tool = own("registry");
 /// Our own: stands in for SCONE's images.
 pub const STANDIN: Tool = own("standin");
+/// Our own, with controller-runtime: what benchmarks compare the operator with. No ring has it.
+pub const TRIO_OPERATOR: Tool = own("trio-operator");
 
 /// What the api ring needs, and what tests in it use.
 pub const API_RING: [Tool; 4] = [ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, HELM];
@@ -83,7 +94,7 @@ const fn own(name: &'static str) -> Tool {
 
 /// Whether this is one of the programs whose source is here: when it does not build, somebody has broken it.
 pub fn is_own(name: &str) -> bool {
-    NODE_RING.iter().any(|tool| tool.name == name && tool.version == OWN)
+    NODE_RING.iter().chain([&TRIO_OPERATOR]).any(|tool| tool.name == name && tool.version == OWN)
 }
 
 impl Tool {
@@ -92,6 +103,31 @@ impl Tool {
     /// # Errors
     /// When there is no Go, or the build fails.
     pub fn ensure(&self, tell: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
+        self.wanted(|name| std::env::var(name).ok())?.ensure_this(tell)
+    }
+
+    /// The version of it that the environment asks for.
+    fn wanted(self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        for name in [KUBERNETES_VARIABLE, HELM_VARIABLE] {
+            let Some(asked) = variable(name).filter(|value| !value.is_empty()) else { continue };
+            let known = OTHERS.iter().filter(|(of, ..)| *of == name);
+            let Some((.., module, replacement, version)) = known.clone().find(|(_, value, ..)| *value == asked) else {
+                if USUAL.contains(&(name, asked.as_str())) {
+                    continue;
+                }
+                let words: Vec<&str> = known.map(|(_, value, ..)| *value).collect();
+                return Err(Error::NoSuchVersion { name, asked, known: words.join(", ") });
+            };
+            if self.module == *module {
+                // Helm's command has its version in its path.
+                let package = if name == HELM_VARIABLE { "helm.sh/helm/v3/cmd/helm" } else { self.package };
+                return Ok(Self { module: replacement, version, package, ..self });
+            }
+        }
+        Ok(self)
+    }
+
+    fn ensure_this(&self, tell: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
         let given = std::env::var_os("KUBEBUILDER_ASSETS").map(|folder| PathBuf::from(folder).join(self.name));
         if let Some(given) = given.filter(|path| path.is_file()) {
             return Ok(given);
@@ -140,7 +176,7 @@ impl Tool {
         let mut command = Command::new(&go.program);
         command
             .current_dir(self.sources())
-            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", FLAGS, "-o"])
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &self.flags(), "-o"])
             .arg(&unfinished)
             .arg(self.package)
             .env("CGO_ENABLED", "0")
@@ -182,7 +218,15 @@ impl Tool {
             digest.update(fs::read(path).map_err(broken)?);
         }
         let digest = hex::encode(digest.finalize());
-        Ok(format!("{}\n{} {}\n{FLAGS}\n{digest}\n", go.version, self.package, self.version))
+        Ok(format!("{}\n{} {}\n{}\n{digest}\n", go.version, self.package, self.version, self.flags()))
+    }
+
+    /// Without these, programs of Kubernetes and their clients see a version of zero; to others they mean nothing.
+    fn flags(&self) -> String {
+        let version = if self.module.starts_with("kubernetes") { self.version } else { KUBERNETES };
+        let minor = version.split('.').nth(1).unwrap_or_default();
+        let package = "k8s.io/component-base/version";
+        format!("-s -w -X {package}.gitVersion={version} -X {package}.gitMajor=1 -X {package}.gitMinor={minor}")
     }
 
     fn place(&self) -> Result<PathBuf, Error> {
@@ -200,4 +244,39 @@ pub fn cache() -> Result<PathBuf, Error> {
         .or_else(|| Some(set("XDG_CACHE_HOME")?.join("scone-operator")))
         .or_else(|| Some(set("HOME")?.join(".cache/scone-operator")))
         .ok_or(Error::NoHome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(tool: Tool, name: &str, value: &str) -> Result<Tool, Error> {
+        tool.wanted(|variable| (variable == name).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn the_environment_chooses_the_version_of_what_it_names_and_of_nothing_else() {
+        let lowest = asked(KUBE_APISERVER, KUBERNETES_VARIABLE, "lowest").unwrap();
+        assert_eq!((lowest.module, lowest.version), ("kubernetes-lowest", "v1.33.13"));
+        assert!(lowest.flags().ends_with("gitMinor=33"), "{}", lowest.flags());
+        assert_eq!(asked(ETCD, KUBERNETES_VARIABLE, "lowest").unwrap(), ETCD);
+        assert_eq!(asked(HELM, HELM_VARIABLE, "3").unwrap().package, "helm.sh/helm/v3/cmd/helm");
+        assert_eq!(asked(HELM, HELM_VARIABLE, "4").unwrap(), HELM);
+        assert_eq!(asked(HELM, HELM_VARIABLE, "").unwrap(), HELM);
+    }
+
+    #[test]
+    fn a_version_that_is_not_there_is_refused_with_those_that_are() {
+        let said = asked(KUBE_APISERVER, KUBERNETES_VARIABLE, "v1.20").unwrap_err().to_string();
+        assert!(said.contains("v1.20") && said.contains("lowest, newest"), "{said}");
+    }
+
+    #[test]
+    fn the_lowest_version_is_the_one_that_the_chart_claims() {
+        let chart = test_support::checkout().join("deploy/chart/scone-operator/Chart.yaml");
+        let (.., lowest) = OTHERS[0];
+        let minor = lowest.split('.').nth(1).unwrap();
+        let claim = format!("kubeVersion: \">=1.{minor}.0-0\"");
+        assert!(fs::read_to_string(&chart).unwrap().contains(&claim), "{} does not say {claim}", chart.display());
+    }
 }

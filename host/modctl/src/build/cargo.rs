@@ -120,7 +120,7 @@ fn compile(
 ) -> Result<(), Failure> {
     let profile = chosen.unwrap_or_else(|| profile(root));
     let mut command = Command::new(cargo());
-    command.current_dir(root).args(["build", "--quiet", "--profile", profile, "--target", TARGET]);
+    command.current_dir(root).args(["build", "--profile", profile, "--target", TARGET]);
     for found in crates {
         command.args(["--package", &found.package]);
     }

@@ -47,7 +47,7 @@ impl From<String> for Stop {
 }
 
 impl Scenario {
-    /// Runs the script in a world of its own, and writes the transcript to `out`.
+    /// Runs the script in a world of its own, and writes the transcript to each of `outputs` in its format.
     ///
     /// # Errors
     /// At the first step that cannot be done, or that finds something else than expected.
@@ -55,8 +55,7 @@ impl Scenario {
         &self,
         modules: &dyn ModuleSource,
         files: &dyn Files,
-        format: Format,
-        out: &mut dyn Write,
+        outputs: &mut [(Format, &mut dyn Write)],
     ) -> Result<Summary, ScenarioError> {
         let mut run = Run {
             world: World::new("operator-system")?,
@@ -75,8 +74,10 @@ impl Scenario {
         for step in &self.steps {
             let started = Instant::now();
             let result = run.step(step);
-            let told = (std::mem::take(&mut run.lines), std::mem::take(&mut run.statuses));
-            write_step(out, format, step, told, started)?;
+            let (lines, statuses) = (std::mem::take(&mut run.lines), std::mem::take(&mut run.statuses));
+            for (format, out) in outputs.iter_mut() {
+                write_step(*out, *format, step, (&lines, &statuses), started)?;
+            }
             result.map_err(|stop| {
                 let (file, line) = (self.file.clone(), step.line);
                 match stop {
@@ -110,7 +111,7 @@ fn write_step(
     out: &mut dyn Write,
     format: Format,
     step: &Step,
-    (lines, statuses): (Vec<String>, Vec<serde_json::Value>),
+    (lines, statuses): (&[String], &[serde_json::Value]),
     started: Instant,
 ) -> Result<(), ScenarioError> {
     match format {

@@ -113,7 +113,7 @@ impl Files for Here {
 fn run_with(trust: Trust, script: &str) -> Result<String, String> {
     let mut out = Vec::new();
     let scenario = Scenario::parse("f", script).map_err(|error| error.to_string())?;
-    let summary = scenario.run(&Modules(trust), &Here, Format::Text, &mut out);
+    let summary = scenario.run(&Modules(trust), &Here, &mut [(Format::Text, &mut out)]);
     match summary {
         Ok(_) => Ok(String::from_utf8(out).unwrap()),
         Err(error @ (ScenarioError::Step { .. } | ScenarioError::Unexpected { .. })) => Err(error.to_string()),

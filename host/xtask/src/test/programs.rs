@@ -12,7 +12,6 @@ use crate::{
     cargo::{self, cargo},
     failure::Failure,
     modules::{self, WHOLE},
-    progress,
     rings::Ring,
     workspace::Workspace,
 };
@@ -45,7 +44,6 @@ impl Program {
 
 /// Builds all test programs and sorts them into rings.
 pub(super) fn programs(workspace: &Workspace) -> Result<BTreeMap<Ring, Vec<Program>>, Failure> {
-    progress::note("building all tests ...");
     let mut command = cargo(workspace);
     command.arg("build").args(WHOLE).args(["--lib", "--bins", "--tests", "--message-format=json-render-diagnostics"]);
     let output = command

@@ -1,14 +1,14 @@
-//! Ring scripts: what the kinds can say, their scenarios say: every value of every status, every alert, every condition.
-#![cfg(test)]
+//! What the kinds can say, their scenarios say: every value of every status, every alert, every condition.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde_json::Value;
+use test_support::checkout;
+
+use super::runs::RUNS;
 
 /// Kinds, their CRDs and the READMEs with their tables.
 const KINDS: [(&str, &str, &str); 7] = [
@@ -47,35 +47,10 @@ const POLICIES: &str =
 /// Values of 5.8 that no later version writes, and this one neither.
 const NEVER: [&str; 2] = ["CAS attestable=Failed", "CAS attestable=No"];
 
-fn root() -> PathBuf {
-    let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
-    Path::new(&folder).parent().unwrap().to_path_buf()
-}
-
-fn variable(name: &str) -> PathBuf {
-    let path = std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
-    path.unwrap_or_else(|| panic!("{name} names nothing that exists; run the tests with `cargo xtask test scenarios`"))
-}
-
-/// The statuses that the parents of one scenario got.
-fn statuses(script: &Path) -> Vec<Value> {
-    let output = Command::new(variable("SCONE_OPERATOR_MODCTL"))
-        .args(["simulate", "-o", "json", "--modules"])
-        .args([&variable("SCONE_OPERATOR_MODULES"), script])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{}: {text}", script.display());
-    let steps = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    steps.flat_map(|step| step["statuses"].as_array().cloned().unwrap_or_default()).collect()
-}
-
 /// `Kind field=value`, `Kind field>0`, `Kind condition=status` of everything that was said.
 fn reached() -> BTreeSet<String> {
-    let folder = root().join("tests/scenarios");
-    let scripts = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let scripts = scripts.filter(|path| path.extension().is_some_and(|extension| extension == "scenario"));
-    let said = scripts.flat_map(|script| statuses(&script));
+    let steps = RUNS.values().flat_map(|run| &run.steps);
+    let said = steps.flat_map(|step| step["statuses"].as_array().into_iter().flatten());
     said.flat_map(|said| {
         let kind = said["kind"].as_str().unwrap().to_owned();
         let fields = said["status"].as_object().unwrap().clone();
@@ -102,7 +77,7 @@ fn condition(condition: &Value) -> String {
 
 /// What the schema of a kind and the tables of its README let it say.
 fn tables(kind: &str, crd: &str, module: &str) -> Vec<String> {
-    let text = fs::read_to_string(root().join(format!("deploy/crds/{crd}.yaml"))).unwrap();
+    let text = fs::read_to_string(checkout().join(format!("deploy/crds/{crd}.yaml"))).unwrap();
     let crd: Value = serde_saphyr::from_str(&text).unwrap();
     let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
     let mut all = Vec::new();
@@ -113,7 +88,7 @@ fn tables(kind: &str, crd: &str, module: &str) -> Vec<String> {
             all.extend(["=0", ">0"].map(|sign| format!("{field}{sign}")));
         }
     }
-    let readme = fs::read_to_string(root().join(format!("guests/{module}/README.md"))).unwrap();
+    let readme = fs::read_to_string(checkout().join(format!("guests/{module}/README.md"))).unwrap();
     for row in table(&readme, "Conditions") {
         let says = |cells: std::ops::Range<usize>| row[cells].iter().any(|cell| !cell.trim().is_empty());
         for type_ in words(&row[1]) {
@@ -157,7 +132,7 @@ fn every_value_alert_and_condition_of_the_tables_is_reached_by_a_scenario_or_by_
 fn the_tests_that_are_named_exist() {
     for (value, test) in ELSEWHERE {
         let (file, name) = test.split_once(' ').unwrap();
-        let text = fs::read_to_string(root().join(file)).unwrap();
+        let text = fs::read_to_string(checkout().join(file)).unwrap();
         assert!(text.contains(&format!("fn {name}(")) || text.contains(&format!("\"{name}\"")), "{value}: {test}");
     }
 }
