@@ -13,7 +13,7 @@ use std::{
 };
 
 use operator_contract::Budgets;
-use operator_core::{Desired, FailureKind, Module as _, Refusal};
+use operator_core::{Desired, Document, FailureKind, Module as _, Refusal, Snapshot};
 use operator_engine::{Engine, EngineConfig};
 
 mod support;
@@ -24,24 +24,57 @@ fn failure(guest: &Guest) -> FailureKind {
     guest.load(&engine()).unwrap().reconcile_now(&snapshot()).unwrap_err().kind
 }
 
-fn waits<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+/// A `reconcile` whose status is the parent's document: option, pointer, length.
+const ECHO: &str = "(i32.store8 (i32.const 276) (i32.const 1)) (i32.store (i32.const 280) (local.get 0))
+    (i32.store (i32.const 284) (local.get 1)) i32.const 256";
+/// An `admit` whose object is that of the request.
+const ECHO_ADMISSION: &str = "(i32.store8 (i32.const 292) (i32.const 1))
+    (i32.store (i32.const 296) (i32.load offset=56 (local.get 0)))
+    (i32.store (i32.const 300) (i32.load offset=60 (local.get 0))) i32.const 256";
+
+/// A module whose answers are what it is asked.
+fn echo() -> Guest {
+    Guest { admit: ECHO_ADMISSION.into(), ..Guest::reconciling(ECHO) }
+}
+
+/// A parent that differs from all others.
+fn numbered(number: usize) -> Snapshot {
+    let parent = format!(r#"{{"apiVersion":"example.org/v1","kind":"Thing","metadata":{{"name":"a-{number}"}}}}"#);
+    Snapshot::of(Document::new(parent.into_bytes()))
+}
+
+/// What `echo` answers.
+fn echoed(snapshot: &Snapshot) -> Desired {
+    Desired { status: Some(snapshot.parent.clone()), ..Desired::default() }
 }
 
 #[test]
-fn an_empty_answer_is_an_answer() {
-    let module = Guest::new("wat").load(&engine()).unwrap();
+fn an_empty_answer_is_an_answer_and_comes_from_the_module() {
+    let called = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&called);
+    let config = config().with_observer(Arc::new(move |_, function, _, failure| {
+        assert!(failure.is_none(), "{failure:?}");
+        hears.lock().unwrap().push(function);
+    }));
+    let module = Guest::new("wat").load(&Engine::new(config).unwrap()).unwrap();
     assert_eq!(module.reconcile_now(&snapshot()).unwrap(), Desired::default());
     assert_eq!(module.admit_now(&request()).unwrap(), operator_core::Verdict::default());
     assert_eq!(module.validate_settings_now(&snapshot().settings).unwrap(), Ok(()));
     assert_eq!(module.convert_now("example.org/v2", &[]).unwrap(), []);
+    assert_eq!(*called.lock().unwrap(), ["describe", "reconcile", "admit", "validate-settings", "convert"]);
 }
 
 #[test]
-fn a_call_can_be_awaited_on_any_runtime() {
-    let module = Guest::new("wat").load(&engine()).unwrap();
-    assert_eq!(waits(module.reconcile(snapshot())).unwrap(), Desired::default());
-    assert_eq!(waits(module.admit(request())).unwrap(), operator_core::Verdict::default());
+fn a_call_can_be_awaited_on_any_runtime_and_gives_what_the_module_said() {
+    let module = echo().load(&engine()).unwrap();
+    let current = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let many = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    for (number, runtime) in [current, many].iter().enumerate() {
+        let (snapshot, mut request) = (numbered(number), request());
+        request.object = Some(snapshot.parent.clone());
+        assert_eq!(runtime.block_on(module.reconcile(snapshot.clone())).unwrap(), echoed(&snapshot));
+        assert_eq!(runtime.block_on(module.admit(request)).unwrap().object, Some(snapshot.parent));
+    }
 }
 
 #[test]
@@ -57,11 +90,10 @@ fn nothing_that_a_call_leaves_behind_is_seen_by_the_next() {
 
 #[test]
 fn documents_arrive_in_the_module_and_come_back() {
-    // The status is the parent's document: option, pointer, length.
-    let body = "(i32.store8 (i32.const 276) (i32.const 1)) (i32.store (i32.const 280) (local.get 0))
-        (i32.store (i32.const 284) (local.get 1)) i32.const 256";
-    let desired = Guest::reconciling(body).load(&engine()).unwrap().reconcile_now(&snapshot()).unwrap();
-    assert_eq!(desired.status.unwrap(), snapshot().parent);
+    let module = echo().load(&engine()).unwrap();
+    for snapshot in [snapshot(), numbered(1)] {
+        assert_eq!(module.reconcile_now(&snapshot).unwrap(), echoed(&snapshot));
+    }
 }
 
 #[test]
@@ -87,8 +119,9 @@ fn a_module_that_wants_more_memory_than_its_budget_is_told_apart_from_one_that_t
 
 #[test]
 fn a_module_that_copes_without_the_memory_is_left_alone() {
-    let module = Guest::reconciling("(drop (memory.grow (i32.const 1000))) i32.const 256").load(&engine()).unwrap();
-    assert!(module.reconcile_now(&snapshot()).is_ok());
+    let body = format!("(drop (memory.grow (i32.const 1000))) {ECHO}");
+    let module = Guest::reconciling(&body).load(&engine()).unwrap();
+    assert_eq!(module.reconcile_now(&snapshot()).unwrap(), echoed(&snapshot()));
 }
 
 #[test]
@@ -202,7 +235,8 @@ fn a_function_that_is_not_exported_is_named() {
 fn an_admitter_loads_without_reconcile() {
     let mut guest = Guest { world: "admitter", ..Guest::new("wat") };
     guest.manifest.kinds.clear();
-    assert!(guest.load(&engine()).unwrap().admit_now(&request()).is_ok());
+    guest.admit = ECHO_ADMISSION.into();
+    assert_eq!(guest.load(&engine()).unwrap().admit_now(&request()).unwrap().object, request().object);
 }
 
 #[test]
@@ -235,11 +269,17 @@ fn a_thousand_traps_leave_all_slots_free() {
 }
 
 #[test]
-fn calls_of_many_threads_do_not_disturb_each_other() {
-    let module = Guest::new("wat").load(&engine()).unwrap();
+fn calls_of_many_threads_get_each_its_own_answer() {
+    let module = echo().load(&engine()).unwrap();
     std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| (0..200).for_each(|_| drop(module.reconcile_now(&snapshot()).unwrap())));
+        for thread in 0..8 {
+            let module = &module;
+            scope.spawn(move || {
+                for call in 0..200 {
+                    let snapshot = numbered(thread * 1000 + call);
+                    assert_eq!(module.reconcile_now(&snapshot).unwrap(), echoed(&snapshot));
+                }
+            });
         }
     });
 }
@@ -274,11 +314,10 @@ const LOG: &str = r#"(import "scone:operator/logger@1.0.0" "write" (func $log (p
 fn a_module_that_logs_without_end_gets_its_answer_through() {
     let body = "(local $n i32) (local.set $n (i32.const 10000))
         (loop (call $log (i32.const 1) (i32.const 65536) (i32.const 20))
-            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
-        i32.const 256";
-    let guest = Guest { imports: LOG.into(), ..Guest::reconciling(body) };
+            (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))";
+    let guest = Guest { imports: LOG.into(), ..Guest::reconciling(&format!("{body} {ECHO}")) };
     let (answer, usage) = guest.load(&engine()).unwrap().reconcile_metered(&snapshot());
-    assert_eq!(answer.unwrap(), Desired::default());
+    assert_eq!(answer.unwrap(), echoed(&snapshot()));
     assert_eq!(usage.log_lines, 10_000);
 }
 
