@@ -67,3 +67,29 @@ fn serialized<P: serde::Serialize>(object: &P) -> Result<Document, Failure> {
 pub fn convert<M: Module>(api_version: &str, objects: Vec<Document>) -> Result<Vec<Document>, Failure> {
     M::convert(api_version, objects)
 }
+
+/// Calls that end as they do in WebAssembly, where what was read is not freed. For benchmarks whose allocator takes the memory of a call back
+/// as a whole; with any other one each call leaks.
+#[cfg(not(target_family = "wasm"))]
+pub mod forgetful {
+    use std::mem::ManuallyDrop;
+
+    use crate::{Failure, Module, Request, Snapshot, Verdict, wire};
+
+    /// [`reconcile`](super::reconcile).
+    pub fn reconcile<M: Module>(snapshot: wire::Snapshot) -> Result<wire::Desired, Failure> {
+        let snapshot = ManuallyDrop::new(Snapshot::from_wire(snapshot)?);
+        M::reconcile(&snapshot)?.into_wire()
+    }
+
+    /// [`admit`](super::admit), in the validating phase.
+    pub fn validate<M: Module>(request: wire::Request) -> wire::Verdict {
+        match Request::<M::Parent>::from_wire(request) {
+            Err((identity, cause)) => Verdict::invalid([cause]).into_wire(&identity),
+            Ok(request) => {
+                let request = ManuallyDrop::new(request);
+                M::validate(&request).into_wire(&request.identity)
+            }
+        }
+    }
+}

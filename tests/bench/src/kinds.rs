@@ -5,8 +5,8 @@ use operator_guest::Module;
 
 use crate::{
     Error, cluster,
-    engine::{Until, admitted, engine, in_sandbox, load},
-    measure::Figure,
+    engine::{Until, admitted, beside, engine, in_sandbox, load},
+    measure::{Figure, Scale},
     subject::{self, LAS_4K},
 };
 
@@ -18,34 +18,41 @@ const PULL_SECRET: &str = include_str!("../../../guests/pull-secret/tests/bench-
 const VAULT: &str = include_str!("../../../guests/vault/tests/bench-4k.yaml");
 
 /// All of them, each reported as soon as it is known.
-pub(crate) fn run(report: &mut impl FnMut(Figure)) -> Result<(), Error> {
+pub(crate) fn run(scale: Scale, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     let engine = engine(Some(folder.path()))?;
     // What a call costs whose module does nothing, with the smallest snapshot and against that one's native twin: of the ratio of a
     // module, this much is used up before it has done anything.
     let nothing = load(&engine, &subject::package("reconciler_only")?)?;
-    report(in_sandbox::<encrypted_policy::EncryptedPolicyModule>(
+    report(beside::<encrypted_policy::EncryptedPolicyModule>(
         "nothing-reconcile",
         &nothing,
         ENCRYPTED_POLICY,
         Until::End,
+        scale,
     )?);
-    one::<sgxplugin::SGXPluginModule>(&engine, "sgxplugin", SGXPLUGIN, report)?;
-    one::<las::LasModule>(&engine, "las", LAS_4K, report)?;
-    one::<cas::CasModule>(&engine, "cas", CAS, report)?;
-    one::<signed_policy::SignedPolicyModule>(&engine, "signed-policy", SIGNED_POLICY, report)?;
-    one::<encrypted_policy::EncryptedPolicyModule>(&engine, "encrypted-policy", ENCRYPTED_POLICY, report)?;
-    one::<pull_secret::PullSecretModule>(&engine, "pull-secret", PULL_SECRET, report)?;
-    one::<vault::VaultModule>(&engine, "vault", VAULT, report)?;
-    cluster::run_kinds(report)
+    one::<sgxplugin::SGXPluginModule>(&engine, "sgxplugin", SGXPLUGIN, scale, report)?;
+    one::<las::LasModule>(&engine, "las", LAS_4K, scale, report)?;
+    one::<cas::CasModule>(&engine, "cas", CAS, scale, report)?;
+    one::<signed_policy::SignedPolicyModule>(&engine, "signed-policy", SIGNED_POLICY, scale, report)?;
+    one::<encrypted_policy::EncryptedPolicyModule>(&engine, "encrypted-policy", ENCRYPTED_POLICY, scale, report)?;
+    one::<pull_secret::PullSecretModule>(&engine, "pull-secret", PULL_SECRET, scale, report)?;
+    one::<vault::VaultModule>(&engine, "vault", VAULT, scale, report)?;
+    cluster::run_kinds(scale, report)
 }
 
 /// One module: a reconcile, and what the sandbox adds to a validation; each as a whole, and until its answer is there.
-fn one<M: Module>(engine: &Engine, name: &str, yaml: &str, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
+fn one<M: Module>(
+    engine: &Engine,
+    name: &str,
+    yaml: &str,
+    scale: Scale,
+    report: &mut impl FnMut(Figure),
+) -> Result<(), Error> {
     let module = load(engine, &subject::package(name)?)?;
     for (suffix, until) in [("", Until::End), ("-answer", Until::Answer)] {
-        report(in_sandbox::<M>(format!("{name}-reconcile{suffix}"), &module, yaml, until)?);
-        report(admitted::<M>(format!("{name}-admit{suffix}"), &module, yaml, until)?.beyond());
+        report(in_sandbox::<M>(format!("{name}-reconcile{suffix}"), &module, yaml, until, scale)?);
+        report(admitted::<M>(format!("{name}-admit{suffix}"), &module, yaml, until, scale)?);
     }
     Ok(())
 }

@@ -1,26 +1,38 @@
-//! `bench [NAME] [--json]`: figures, each against its yardstick in the same run. Numbers that were reached stand in `README.md`.
+//! `bench [NAME] [--json] [--quick]`: figures, each against its yardstick in the same run. Numbers that were reached stand in `README.md`.
 
+mod aims;
 mod cluster;
 mod engine;
 mod kinds;
 mod measure;
 mod memory;
+mod origin;
+mod part;
 mod subject;
+mod twin;
 
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-use crate::measure::Figure;
+use crate::{
+    measure::{Figure, Scale},
+    origin::Origin,
+};
 
 /// Measures, and compares each figure with its yardstick in the same run.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The benchmark; all of them without a name.
     name: Option<Name>,
-    /// One JSON line a figure: name, value, unit, yardstick, ratio, spread.
+    /// One JSON line a figure: name, value, unit, yardstick, ratio, spread, rounds; aim, verdict; commit, date, machine.
     #[arg(long)]
     json: bool,
+    /// Everything small: shows in a minute or two that the benchmarks work. The figures mean nothing.
+    #[arg(long)]
+    quick: bool,
+    #[command(flatten)]
+    part: part::Chosen,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -29,7 +41,8 @@ enum Name {
     Engine,
     /// Each module in the sandbox against the same code in this program.
     Kinds,
-    /// What the operator does beside a real API server: settling, looking again, answering webhooks; its start and its memory.
+    /// What the operator does beside a real API server: settling, looking again, answering webhooks; its start and its memory; and the
+    /// same done by an operator with controller-runtime.
     Cluster,
 }
 
@@ -50,8 +63,10 @@ enum Error {
     Snapshot(#[from] operator_guest::testing::Error),
     #[error("the snapshot's parent is no JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("{0}; `cargo xtask modules` builds the modules")]
+    #[error(transparent)]
     Io(#[from] std::io::Error),
+    #[error("there is no module {0}; `cargo xtask modules --fixtures` builds them")]
+    NoModule(String),
     #[error("a thread panicked")]
     Panicked,
     #[error(transparent)]
@@ -74,25 +89,11 @@ enum Error {
     Unexpected(String),
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this program prints figures")]
+#[expect(clippy::print_stderr, reason = "figures are on standard output")]
 fn main() -> ExitCode {
-    let Arguments { name, json } = Arguments::parse();
-    let mut report = |figure: Figure| {
-        if json {
-            // Numbers and names: this can always be written.
-            println!("{}", serde_json::to_string(&figure).unwrap_or_default());
-        } else {
-            println!("{}", line(&figure));
-        }
-    };
-    let measured = match name {
-        Some(Name::Engine) => engine::run(&mut report),
-        Some(Name::Kinds) => kinds::run(&mut report),
-        Some(Name::Cluster) => cluster::run(&mut report),
-        None => {
-            engine::run(&mut report).and_then(|()| kinds::run(&mut report)).and_then(|()| cluster::run(&mut report))
-        }
-    };
+    let arguments = Arguments::parse();
+    let scale = Scale { quick: arguments.quick };
+    let measured = arguments.part.run(scale).unwrap_or_else(|| measure(&arguments, scale));
     match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -102,8 +103,52 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this program prints figures")]
+fn measure(arguments: &Arguments, scale: Scale) -> Result<(), Error> {
+    let origin = Origin::here();
+    if scale.quick {
+        eprintln!("a quick run: everything is small, and the figures mean nothing");
+    }
+    if !arguments.json {
+        println!("{origin}");
+    }
+    let mut report = |figure: Figure| {
+        if arguments.json {
+            // Numbers and texts: this can always be written.
+            println!("{}", serde_json::to_string(&origin.line(&figure, scale.quick)).unwrap_or_default());
+        } else {
+            println!("{}", line(&figure));
+        }
+    };
+    match arguments.name {
+        Some(Name::Engine) => engine::run(scale, &mut report),
+        Some(Name::Kinds) => kinds::run(scale, &mut report),
+        Some(Name::Cluster) => cluster::run(scale, &mut report),
+        None => {
+            engine::run(scale, &mut report)?;
+            kinds::run(scale, &mut report)?;
+            cluster::run(scale, &mut report)
+        }
+    }
+}
+
 /// A figure as a person reads it.
 fn line(figure: &Figure) -> String {
-    let Figure { name, value, unit, yardstick, ratio, spread } = figure;
-    format!("{name:<17} {value:>10.3} {unit} (yardstick {yardstick:.3}, ratio {ratio:.3} ± {spread:.3})")
+    let Figure { name, value, unit, yardstick, ratio, spread, rounds, .. } = figure;
+    let judged = aims::of(name).map_or_else(String::new, |aim| format!("; {aim}: {}", aim.verdict(figure)));
+    format!(
+        "{name:<24} {value:>10.3} {unit} (yardstick {yardstick:.3}, ratio {ratio:.3} ± {spread:.3}, {rounds} rounds){judged}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_contradict_nothing() {
+        Arguments::command().debug_assert();
+    }
 }

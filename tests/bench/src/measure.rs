@@ -1,4 +1,4 @@
-//! How figures are taken: two contenders in turns, in one process, medians over rounds, spread told.
+//! How figures are taken: two contenders in turns, medians over rounds, spread told.
 
 use std::{
     borrow::Cow,
@@ -22,57 +22,78 @@ pub(crate) struct Figure {
     pub(crate) ratio: f64,
     /// Half the range between the tenth and the ninetieth percentile of the rounds' ratios; 0 with one round.
     pub(crate) spread: f64,
+    /// The same of the values themselves.
+    pub(crate) value_spread: f64,
+    /// How often both were measured, in turns.
+    pub(crate) rounds: usize,
 }
 
 impl Figure {
     /// From rounds of value and yardstick, taken in turns.
     pub(crate) fn of(name: impl Into<Cow<'static, str>>, unit: &'static str, rounds: &[(f64, f64)]) -> Self {
         let ratios: Vec<f64> = rounds.iter().map(|(value, yardstick)| value / yardstick).collect();
+        let values: Vec<f64> = rounds.iter().map(|round| round.0).collect();
         Self {
             name: name.into(),
-            value: median(rounds.iter().map(|round| round.0)),
+            value: median(values.iter().copied()),
             unit,
             yardstick: median(rounds.iter().map(|round| round.1)),
             ratio: median(ratios.iter().copied()),
-            spread: (percentile(&ratios, 0.9) - percentile(&ratios, 0.1)) / 2.0,
+            spread: spread(&ratios),
+            value_spread: spread(&values),
+            rounds: rounds.len(),
         }
     }
 
-    /// The same figure as what the value costs beyond its yardstick; ratio and spread stay.
-    pub(crate) fn beyond(self) -> Self {
-        Self { value: self.value - self.yardstick, ..self }
+    /// The same, where the value is what each round costs beyond its yardstick; the ratio is that of the whole.
+    pub(crate) fn beyond(name: impl Into<Cow<'static, str>>, unit: &'static str, rounds: &[(f64, f64)]) -> Self {
+        let beyond: Vec<f64> = rounds.iter().map(|(value, yardstick)| value - yardstick).collect();
+        let value = median(beyond.iter().copied());
+        Self { value, value_spread: spread(&beyond), ..Self::of(name, unit, rounds) }
     }
 }
 
-/// Rounds of a paired measurement.
-const ROUNDS: usize = 41;
+/// Half the range between the tenth and the ninetieth percentile.
+fn spread(values: &[f64]) -> f64 {
+    (percentile(values, 0.9) - percentile(values, 0.1)) / 2.0
+}
+
+/// How much is done for a figure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// Everything small: it shows that the benchmarks work, and its figures mean nothing.
+    pub(crate) quick: bool,
+}
+
+impl Scale {
+    /// So much for a figure, or so little to see that it works.
+    pub(crate) fn of<T>(self, whole: T, quick: T) -> T {
+        if self.quick { quick } else { whole }
+    }
+
+    /// Rounds of a figure that takes seconds or more.
+    pub(crate) fn rounds(self) -> usize {
+        self.of(5, 2)
+    }
+}
 
 /// Times `subject` and `yardstick` in turns: each makes so many calls and tells how long they took, without what it had to
 /// prepare. In microseconds a call.
 pub(crate) fn paired(
-    name: impl Into<Cow<'static, str>>,
-    calls: u32,
+    (rounds, calls): (usize, u32),
     mut subject: impl FnMut(u32) -> Duration,
     mut yardstick: impl FnMut(u32) -> Duration,
-) -> Figure {
+) -> Vec<(f64, f64)> {
     subject(calls);
     yardstick(calls);
     let round = |_| (micros(subject(calls)) / f64::from(calls), micros(yardstick(calls)) / f64::from(calls));
-    Figure::of(name, "µs", &(0..ROUNDS).map(round).collect::<Vec<_>>())
+    (0..rounds).map(round).collect()
 }
 
 /// How long so many calls take.
 pub(crate) fn timed(calls: u32, mut call: impl FnMut()) -> Duration {
     let start = Instant::now();
     (0..calls).for_each(|_| call());
-    start.elapsed()
-}
-
-/// How long so many calls take that each use up one input.
-pub(crate) fn consuming<T: Clone>(calls: u32, input: &T, mut call: impl FnMut(T)) -> Duration {
-    let inputs = vec![input.clone(); calls as usize];
-    let start = Instant::now();
-    inputs.into_iter().for_each(&mut call);
     start.elapsed()
 }
 
@@ -104,4 +125,38 @@ pub(crate) fn number(count: usize) -> f64 {
 /// A duration in microseconds.
 pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_the_median_of_its_rounds_and_its_ratio_that_of_their_own_ratios() {
+        // The second and third round met a slow phase of the machine. The medians of both sides are not of the same round.
+        let figure = Figure::of("f", "µs", &[(10.0, 1.0), (20.0, 10.0), (30.0, 10.0)]);
+        assert_eq!((figure.value, figure.yardstick, figure.ratio, figure.rounds), (20.0, 10.0, 3.0, 3));
+    }
+
+    #[test]
+    fn what_a_figure_costs_beyond_its_yardstick_is_taken_in_each_round() {
+        let figure = Figure::beyond("f", "µs", &[(3.0, 1.0), (90.0, 85.0), (13.0, 10.0)]);
+        // Of the medians it would be 13 - 10.
+        assert_eq!((figure.value, figure.yardstick), (3.0, 10.0));
+        let figure = Figure::beyond("f", "µs", &[(3.0, 1.0), (90.0, 50.0), (4.0, 1.0)]);
+        assert_eq!((figure.value, figure.yardstick), (3.0, 1.0));
+    }
+
+    #[test]
+    fn the_spread_is_half_the_range_of_the_ratios_without_the_outermost_ones() {
+        let rounds: Vec<_> = (0..=10).map(|ratio| (f64::from(ratio), 1.0)).collect();
+        // From 1 to 9: the slowest and the fastest round do not count.
+        let figure = Figure::of("f", "µs", &rounds);
+        assert_eq!((figure.spread, figure.value_spread), (4.0, 4.0));
+    }
+
+    #[test]
+    fn no_round_gives_no_number() {
+        assert!(Figure::of("f", "µs", &[]).value.is_nan());
+    }
 }

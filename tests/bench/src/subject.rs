@@ -84,7 +84,7 @@ pub(crate) fn file(name: &str) -> Result<Vec<u8>, Error> {
     let file = format!("{name}.wasm");
     let folders = [folder("SCONE_OPERATOR_MODULES", "modules"), folder("SCONE_OPERATOR_FIXTURES", "fixtures")];
     let found = folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file());
-    Ok(std::fs::read(found.unwrap_or_else(|| PathBuf::from(file)))?)
+    Ok(std::fs::read(found.ok_or(Error::NoModule(file))?)?)
 }
 
 /// A package from its bytes.

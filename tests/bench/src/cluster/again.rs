@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{
-    operator::Operator,
+    contenders::operator::Operator,
     stage::{Stage, send, until},
 };
 use crate::{Error, measure::number};
 
 /// The node that changes.
 pub(crate) const NODE: &str = "aside";
+
+/// All nodes that a `Trio` looks at.
+pub(crate) const NODES: [&str; 4] = ["one", "two", "three", NODE];
 
 /// How the end of a pass is seen.
 #[derive(Clone, Copy)]
@@ -22,6 +25,22 @@ pub(crate) enum Count {
     Log,
 }
 
+/// Makes nodes that parents look at.
+pub(crate) async fn nodes(stage: &Stage, names: &[&str]) -> Result<(), Error> {
+    for name in names {
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"example.com/trio": "true"}}});
+        stage.apply(&format!("/api/v1/nodes/{name}"), &node).await?;
+    }
+    Ok(())
+}
+
+/// Gives a node another label, which says nothing.
+pub(crate) async fn change_node(stage: &Stage, round: usize) -> Result<(), Error> {
+    let change = json!({"metadata": {"labels": {"example.com/round": round.to_string()}}}).to_string().into_bytes();
+    let (path, merge) = (format!("/api/v1/nodes/{NODE}"), "application/merge-patch+json");
+    send(&stage.client, "PATCH", &path, merge, change).await.map(drop)
+}
+
 /// Because of a label of a node.
 pub(crate) async fn changed_node(
     stage: &Stage,
@@ -29,12 +48,7 @@ pub(crate) async fn changed_node(
     (parents, count): (usize, Count),
     round: usize,
 ) -> Result<f64, Error> {
-    let change = json!({"metadata": {"labels": {"example.com/round": round.to_string()}}}).to_string().into_bytes();
-    pass(operator, parents, count, async || {
-        let (path, merge) = (format!("/api/v1/nodes/{NODE}"), "application/merge-patch+json");
-        send(&stage.client, "PATCH", &path, merge, change.clone()).await.map(drop)
-    })
-    .await
+    pass(operator, parents, count, async || change_node(stage, round).await).await
 }
 
 /// Because their module was loaded again: then it is called for each of them.

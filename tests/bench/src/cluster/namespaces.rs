@@ -8,25 +8,20 @@ use serde_json::{Value, json};
 
 use super::{
     audit,
-    operator::Operator,
+    contenders::{AT_ONCE, bare::USER as BARE, operator::Operator},
     stage::{APPLY, HOME, OPERATOR, Stage, send, tell, until},
 };
 use crate::{
     Error,
-    measure::{Figure, number},
+    measure::{Figure, Scale, number},
 };
 
-const NAMESPACES: usize = 2_000;
-const ROUNDS: usize = 3;
-/// Who sends the bare requests.
-const BARE: &str = "bare";
-/// Secrets that the bare loop sends at a time: as many as the operator does.
-const AT_ONCE: usize = 16;
 const CONFIG: &str = "eyJhdXRocyI6eyJyZWdpc3RyeS5leGFtcGxlLmNvbSI6eyJhdXRoIjoiY205aWIzUTZkRzlyWlc0PSJ9fX0=";
 
-pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
-    tell("pull-secret-2000: 2,000 namespaces ...");
-    let namespaces = (0..NAMESPACES).map(|number| async move {
+pub(crate) async fn run(stage: &Stage, scale: Scale, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
+    let count = scale.of(2_000, 20);
+    tell(&format!("pull-secret-2000: {count} namespaces ..."));
+    let namespaces = (0..count).map(|number| async move {
         let name = name(number);
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": name, "labels": {"pull": "yes"}}});
@@ -37,9 +32,9 @@ pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Resul
     let bare = stage.ring.client(&Identity::admin(BARE)).await?;
     let (operator, _) = Operator::start(stage, &[]).await?;
     let (mut rates, mut writes) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    for round in 0..scale.rounds() {
         let by_hand = format!("bare-{round}");
-        let sent = (0..NAMESPACES).map(|number| {
+        let sent = (0..count).map(|number| {
             let (namespace, by_hand, bare) = (name(number), &by_hand, &bare);
             async move {
                 let labels = json!({"labels": {"images.banzaicloud.io/owner-uid": "0", "applyset.kubernetes.io/part-of": "nothing"}});
@@ -49,13 +44,13 @@ pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Resul
             }
         });
         futures::stream::iter(sent).buffer_unordered(AT_ONCE).try_for_each(async |()| Ok(())).await?;
-        let (yardstick, _) = rate(stage, BARE, &by_hand)?;
+        let (yardstick, _) = rate(stage, BARE, &by_hand, count)?;
 
         let copied = format!("copied-{round}");
         distribute(stage, &operator, &copied).await?;
-        let (value, sent) = rate(stage, OPERATOR, &copied)?;
+        let (value, sent) = rate(stage, OPERATOR, &copied, count)?;
         rates.push((value, yardstick));
-        writes.push((sent / number(NAMESPACES), 1.0));
+        writes.push((sent / number(count), 1.0));
     }
     report(Figure::of("pull-secret-2000", "namespaces/s", &rates));
     report(Figure::of("pull-secret-writes", "writes", &writes));
@@ -78,16 +73,16 @@ async fn distribute(stage: &Stage, operator: &Operator, name: &str) -> Result<()
 }
 
 /// Namespaces a second that got this Secret, from the arrival of the first request to the answer to the last, and how many requests it took.
-fn rate(stage: &Stage, who: &str, secret: &str) -> Result<(f64, f64), Error> {
+fn rate(stage: &Stage, who: &str, secret: &str, count: usize) -> Result<(f64, f64), Error> {
     let written: Vec<_> = audit::named(stage, "secrets", secret);
     let own: Vec<_> = audit::of(&written, who).collect();
-    if own.len() < NAMESPACES {
-        return Err(Error::Unexpected(format!("{} Secrets {secret} were written, not {NAMESPACES}", own.len())));
+    if own.len() < count {
+        return Err(Error::Unexpected(format!("{} Secrets {secret} were written, not {count}", own.len())));
     }
     let (first, last) = (own.iter().map(|write| write.received).min(), own.iter().map(|write| write.answered).max());
     let micros = last.unwrap_or_default() - first.unwrap_or_default();
     let seconds = Duration::from_micros(u64::try_from(micros).unwrap_or_default()).as_secs_f64();
-    Ok((number(NAMESPACES) / seconds, number(own.len())))
+    Ok((number(count) / seconds, number(own.len())))
 }
 
 fn name(number: usize) -> String {

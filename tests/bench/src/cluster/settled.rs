@@ -2,25 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use super::{
     MODULE, again, audit,
-    operator::Operator,
+    contenders::operator::Operator,
     stage::{OPERATOR, Stage, tell},
     trios,
 };
 use crate::{
     Error,
-    measure::{Figure, number},
+    measure::{Figure, Scale, number},
 };
 
-/// Each with three children: ten thousand objects.
-pub(crate) const PARENTS: usize = 2_500;
-/// Where they are.
+/// Where the parents are.
 pub(crate) const NAMESPACE: &str = "trios";
-const STARTS: usize = 5;
-const PASSES: usize = 7;
 
 /// The kinds that the modules need, as lists.
 const LISTS: [&str; 9] = [
@@ -35,44 +29,38 @@ const LISTS: [&str; 9] = [
     "/apis/base.scone.cloud/v1beta1/sgxplugins",
 ];
 
-/// Takes the figures; gives the operator, which is quiet.
-pub(crate) async fn run(stage: &Stage, report: &mut impl FnMut(Figure)) -> Result<Operator, Error> {
-    tell("10,000 objects ...");
-    for (name, label) in [("one", "true"), ("two", "true"), ("three", "true"), (again::NODE, "true")] {
-        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"example.com/trio": label}}});
-        stage.apply(&format!("/api/v1/nodes/{name}"), &node).await?;
-    }
-    trios::make(stage, NAMESPACE, PARENTS).await?;
-    let (operator, _) = Operator::start(stage, &[]).await?;
+/// Takes the figures, one round of all of them after the other; gives the operator, which is quiet.
+pub(crate) async fn run(stage: &Stage, scale: Scale, report: &mut impl FnMut(Figure)) -> Result<Operator, Error> {
+    // Each with three children: ten thousand objects.
+    let parents = scale.of(2_500, 40);
+    tell(&format!("{} objects ...", parents * 4));
+    again::nodes(stage, &again::NODES).await?;
+    trios::make(stage, NAMESPACE, parents).await?;
+    let (mut operator, _) = Operator::start(stage, &[]).await?;
     operator.rest(Duration::from_secs(2)).await?;
-    drop(operator);
     let before = written(stage);
-
-    let mut starts = Vec::new();
-    for _ in 0..STARTS {
-        let (operator, took) = Operator::start(stage, &[]).await?;
-        operator.rest(Duration::from_secs(1)).await?;
+    let (mut starts, mut sizes, mut passes) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..scale.rounds() {
         drop(operator);
-        starts.push((took.as_secs_f64(), lists(stage).await?.0.as_secs_f64()));
-    }
-    report(Figure::of("start", "s", &starts));
-
-    let (operator, _) = Operator::start(stage, &[]).await?;
-    operator.rest(Duration::from_secs(2)).await?;
-    let objects = operator.metric("scone_operator_cached_objects").await?;
-    if objects < 10_000.0 {
-        return Err(Error::Unexpected(format!("{objects} objects are cached, not 10,000")));
-    }
-    report(Figure::of("rss", "MB", &[(operator.resident()?, lists(stage).await?.1)]));
-
-    let mut passes = Vec::new();
-    for round in 0..PASSES {
-        let looked = again::changed_node(stage, &operator, (PARENTS, again::Count::Metrics), round).await?;
-        passes.push((looked, again::loaded(stage, &operator, (PARENTS, again::Count::Metrics), MODULE).await?));
+        let took;
+        (operator, took) = Operator::start(stage, &[]).await?;
+        operator.rest(Duration::from_secs(2)).await?;
+        let objects = operator.metric("scone_operator_cached_objects").await?;
+        if objects < number(parents * 4) {
+            return Err(Error::Unexpected(format!("{objects} objects are cached, not {}", parents * 4)));
+        }
+        let resident = operator.resident()?;
+        let (listed, size) = lists(stage).await?;
+        starts.push((took.as_secs_f64(), listed.as_secs_f64()));
+        sizes.push((resident, size));
+        let looked = again::changed_node(stage, &operator, (parents, again::Count::Metrics), round).await?;
+        passes.push((looked, again::loaded(stage, &operator, (parents, again::Count::Metrics), MODULE).await?));
     }
     if written(stage) != before {
         return Err(Error::Unexpected(format!("{} writes although nothing had changed", written(stage) - before)));
     }
+    report(Figure::of("start", "s", &starts));
+    report(Figure::of("rss", "MB", &sizes));
     report(Figure::of("noop-resync", "reconciles/s", &passes));
     Ok(operator)
 }

@@ -31,14 +31,15 @@ pub(crate) struct Stage {
     /// For the one who prepares things.
     pub(crate) client: Client,
     folder: TempDir,
+    compiled: PathBuf,
 }
 
 impl Stage {
-    /// With these modules and their CRDs.
-    pub(crate) async fn with(modules: &[&str]) -> Result<Self, Error> {
+    /// With these modules and their CRDs. `compiled` is the folder of compiled modules, which outlives the cluster.
+    pub(crate) async fn with(modules: &[&str], compiled: &Path) -> Result<Self, Error> {
         let ring = ApiRing::start(&mut |what| tell(&format!("{what} ..."))).await?;
         let client = ring.client(&Identity::admin(TESTER)).await?;
-        let stage = Self { ring, client, folder: TempDir::new()? };
+        let stage = Self { ring, client, folder: TempDir::new()?, compiled: compiled.to_owned() };
         std::fs::create_dir(stage.modules())?;
         for name in modules {
             let bytes = subject::file(name)?;
@@ -68,8 +69,8 @@ impl Stage {
     }
 
     /// The folder of compiled modules.
-    pub(crate) fn compiled(&self) -> PathBuf {
-        self.folder.path().join("compiled")
+    pub(crate) fn compiled(&self) -> &Path {
+        &self.compiled
     }
 
     pub(crate) async fn namespace(&self, name: &str) -> Result<(), Error> {
@@ -80,6 +81,10 @@ impl Stage {
     pub(crate) async fn apply(&self, path: &str, object: &Value) -> Result<(), Error> {
         let path = format!("{path}?fieldManager={TESTER}&force=true");
         send(&self.client, "PATCH", &path, APPLY, object.to_string().into_bytes()).await.map(drop)
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
+        send(&self.client, "DELETE", path, "application/json", Vec::new()).await.map(drop)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<String, Error> {

@@ -3,11 +3,11 @@
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
-use super::stage::{Stage, send};
+use super::{
+    contenders::AT_ONCE,
+    stage::{Stage, send},
+};
 use crate::Error;
-
-/// How many are made or removed at a time.
-const AT_ONCE: usize = 16;
 
 /// Where the parents of a namespace are.
 pub(crate) fn path(namespace: &str) -> String {
@@ -29,16 +29,6 @@ pub(crate) async fn make(stage: &Stage, namespace: &str, count: usize) -> Result
         send(client, "POST", &path, "application/json", object.to_string().into_bytes())
     };
     futures::stream::iter(0..count).map(made).buffer_unordered(AT_ONCE).try_for_each(async |_| Ok(())).await
-}
-
-/// Removes those of a namespace and their children. The children first: otherwise the garbage collection would have work for minutes.
-pub(crate) async fn clear(stage: &Stage, namespace: &str) -> Result<(), Error> {
-    let children = ["configmaps", "secrets", "serviceaccounts"]
-        .map(|plural| format!("/api/v1/namespaces/{namespace}/{plural}?labelSelector=app.kubernetes.io/name=trio"));
-    for path in children.iter().chain([&path(namespace)]) {
-        send(&stage.client, "DELETE", path, "application/json", Vec::new()).await?;
-    }
-    Ok(())
 }
 
 /// All of a namespace.
