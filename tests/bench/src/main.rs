@@ -117,7 +117,7 @@ fn measure(arguments: &Arguments, scale: Scale) -> Result<(), Error> {
             // Numbers and texts: this can always be written.
             println!("{}", serde_json::to_string(&origin.line(&figure, scale.quick)).unwrap_or_default());
         } else {
-            println!("{}", line(&figure));
+            println!("{}", line(&figure, scale));
         }
     };
     match arguments.name {
@@ -133,11 +133,13 @@ fn measure(arguments: &Arguments, scale: Scale) -> Result<(), Error> {
 }
 
 /// A figure as a person reads it.
-fn line(figure: &Figure) -> String {
+fn line(figure: &Figure, scale: Scale) -> String {
     let Figure { name, value, unit, yardstick, ratio, spread, rounds, .. } = figure;
-    let judged = aims::of(name).map_or_else(String::new, |aim| format!("; {aim}: {}", aim.verdict(figure)));
+    let judged = aims::of(name)
+        .filter(|_| !scale.quick)
+        .map_or_else(String::new, |aim| format!("; {aim}: {}", aim.verdict(figure)));
     format!(
-        "{name:<24} {value:>10.3} {unit} (yardstick {yardstick:.3}, ratio {ratio:.3} ± {spread:.3}, {rounds} rounds){judged}"
+        "{name:<31} {value:>10.3} {unit} (yardstick {yardstick:.3}, ratio {ratio:.3} ± {spread:.3}, {rounds} rounds){judged}"
     )
 }
 

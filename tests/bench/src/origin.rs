@@ -66,7 +66,7 @@ impl Origin {
     /// This figure, taken now.
     pub(crate) fn line<'a>(&'a self, figure: &'a Figure, quick: bool) -> Line<'a> {
         let now = Timestamp::now();
-        let aim = aims::of(&figure.name);
+        let aim = aims::of(&figure.name).filter(|_| !quick);
         let verdict = aim.map(|aim| aim.verdict(figure));
         let aim = aim.map(|aim| aim.to_string());
         Line { figure, aim, verdict, quick, origin: self, date: now.round(Unit::Second).unwrap_or(now).to_string() }
@@ -140,6 +140,8 @@ mod tests {
         let figure = Figure::of("reconcile-4k", "µs", &[(2.0, 1.0)]);
         let line = serde_json::to_value(origin().line(&figure, false)).unwrap();
         assert_eq!((&line["aim"], &line["verdict"]), (&json!("ratio ≤ 2.3"), &json!("reached")));
+        let quick = serde_json::to_value(origin().line(&figure, true)).unwrap();
+        assert_eq!(quick.get("verdict"), None, "a quick run reaches nothing");
     }
 
     #[test]
