@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    Error, Identity,
+    Error, Identity, audit,
     keys::Authority,
     kubeconfig,
     process::{Process, Sweeper},
@@ -24,10 +24,6 @@ const READY: Duration = Duration::from_mins(4);
 
 /// Ports are free when they are chosen, and may be taken when they are used: the programs take only numbers.
 const TRIES: usize = 4;
-
-/// Every request that changes something, one JSON line each: tests count writes with it.
-pub(crate) const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
-    {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]}, {"level": "None"}]}"#;
 
 /// A running API server with what belongs to it. Everything goes when this is dropped.
 pub struct ApiRing {
@@ -45,6 +41,16 @@ impl ApiRing {
     /// # Errors
     /// When a program is missing and cannot be built, or does not become ready.
     pub async fn start(tell: &mut dyn FnMut(&str)) -> Result<Self, Error> {
+        let mut ring = Self::start_without_controllers(tell).await?;
+        ring.run(&tools::KUBE_CONTROLLER_MANAGER, ring.controller_arguments(), tell)?;
+        Ok(ring)
+    }
+
+    /// The same without the controller manager: nothing changes but by requests.
+    ///
+    /// # Errors
+    /// When a program is missing and cannot be built, or does not become ready.
+    pub async fn start_without_controllers(tell: &mut dyn FnMut(&str)) -> Result<Self, Error> {
         for _ in 1..TRIES {
             match Self::try_start(tell).await {
                 Err(error) if error.is_about_a_taken_port() => tell("another program took the port; once more"),
@@ -64,7 +70,6 @@ impl ApiRing {
         ring.run(&tools::ETCD, etcd_arguments(ring.path(), etcd), tell)?;
         ring.run(&tools::KUBE_APISERVER, ring.api_arguments(etcd), tell)?;
         ring.wait().await?;
-        ring.run(&tools::KUBE_CONTROLLER_MANAGER, ring.controller_arguments(), tell)?;
         Ok(ring)
     }
 
@@ -86,9 +91,14 @@ impl ApiRing {
         Ok(path)
     }
 
-    /// The audit log so far: one event for each request that changed something, or was refused.
+    /// The audit log so far: one event for each request that was to change something.
     pub fn audit(&self) -> Vec<Value> {
-        read_audit(self.path())
+        audit::writes(self.path())
+    }
+
+    /// All requests so far of whoever is [`Identity::audited`], those that only read among them.
+    pub fn requests(&self) -> Vec<Value> {
+        audit::of_audited(self.path())
     }
 
     /// The folder with logs and keys.
@@ -113,7 +123,7 @@ impl ApiRing {
             ("server.key", &server.key),
             ("accounts.crt", &accounts.certificate),
             ("accounts.key", &accounts.key),
-            ("audit.json", &AUDIT.to_owned()),
+            ("audit.json", &audit::policy()),
         ] {
             write(&self.path().join(name), text)?;
         }
@@ -175,12 +185,6 @@ impl ApiRing {
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(|source| Error::io(path, source))
-}
-
-/// The events of the audit log in a ring's folder.
-pub(crate) fn read_audit(folder: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(folder.join("audit.log")).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 fn etcd_arguments(folder: &Path, port: u16) -> Vec<String> {

@@ -31,6 +31,9 @@ fn lasting(params: &mut CertificateParams) {
     (params.not_before, params.not_after) = (now - time::Duration::hours(1), now + time::Duration::days(30));
 }
 
+/// The number of `DnType::OrganizationName`.
+const ORGANISATION: [u64; 4] = [2, 5, 4, 10];
+
 impl Authority {
     pub(crate) fn new(name: &str) -> Result<Self, Error> {
         let key = KeyPair::generate().map_err(broken)?;
@@ -58,11 +61,16 @@ impl Authority {
         self.sign(params, names.first().copied().unwrap_or_default())
     }
 
-    /// A client's certificate: user and groups, as the API server reads them.
+    /// A client's certificate: user and at most two groups, as the API server reads them.
     pub(crate) fn client(&self, user: &str, groups: &[&str]) -> Result<Pair, Error> {
         let mut params = CertificateParams::default();
-        for group in groups {
-            params.distinguished_name.push(DnType::OrganizationName, *group);
+        // Groups are organisations, and a name holds each type once: the second one has its type by number.
+        let types = [DnType::OrganizationName, DnType::CustomDnType(ORGANISATION.to_vec())];
+        if groups.len() > types.len() {
+            return Err(Error::Keys { why: format!("{user} has more than {} groups", types.len()) });
+        }
+        for (type_, group) in types.into_iter().zip(groups) {
+            params.distinguished_name.push(type_, *group);
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params, user)

@@ -9,7 +9,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{Error, keys::Authority};
+use crate::{Error, audit::AUDITED, keys::Authority};
 
 /// Whoever talks to the API server.
 #[derive(Clone, Debug)]
@@ -29,6 +29,13 @@ impl Identity {
     /// Somebody who may do what roles allow.
     pub fn user(user: &str) -> Self {
         Self { user: user.to_owned(), groups: Vec::new() }
+    }
+
+    /// The same, with all requests in the audit log, those that only read among them.
+    #[must_use]
+    pub fn audited(mut self) -> Self {
+        self.groups.push(AUDITED.to_owned());
+        self
     }
 
     /// What a file of this identity is called.

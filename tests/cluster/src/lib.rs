@@ -10,6 +10,8 @@
 //! Everything ends with the process that made it, also by kill -9.
 
 mod api;
+mod audit;
+pub mod ending;
 mod exec;
 mod forward;
 pub mod go;
@@ -46,6 +48,16 @@ pub enum Error {
         tool: &'static str,
         /// Why none was brought.
         why: String,
+    },
+    /// A variable asks for a version that has no Go module here.
+    #[error("{name} is {asked}, and there are {known}; unset it for the usual version")]
+    NoSuchVersion {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        asked: String,
+        /// What it may say.
+        known: String,
     },
     /// This machine cannot have a node.
     #[error("{why}")]

@@ -20,8 +20,7 @@ use tempfile::TempDir;
 
 use self::{namespace::Namespace, settings::Files};
 use crate::{
-    Error, Forward, Identity, Image,
-    api::{AUDIT, read_audit},
+    Error, Forward, Identity, Image, audit,
     keys::Authority,
     kubeconfig,
     process::Process,
@@ -137,9 +136,14 @@ impl NodeRing {
         self.namespace.first()
     }
 
-    /// The audit log so far: one event for each request that changed something, or was refused.
+    /// The audit log so far: one event for each request that was to change something.
     pub fn audit(&self) -> Vec<Value> {
-        read_audit(self.path())
+        audit::writes(self.path())
+    }
+
+    /// All requests so far of service accounts in the operator's namespace, those that only read among them.
+    pub fn requests(&self) -> Vec<Value> {
+        audit::of_audited(self.path())
     }
 
     /// The folder with logs and keys. It goes with the ring.
@@ -336,7 +340,7 @@ fn write_keys(authority: &Authority, files: &Files) -> Result<(), Error> {
     }
     write(&files.path("ca.crt"), authority.certificate.as_bytes())?;
     write(&files.path("ca.key"), authority.key.as_bytes())?;
-    write(&files.path("audit.json"), AUDIT.as_bytes())?;
+    write(&files.path("audit.json"), audit::policy().as_bytes())?;
     let node = Identity { user: format!("system:node:{}", settings::NODE), groups: vec!["system:nodes".to_owned()] };
     let users = ["system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy"].map(Identity::user);
     for identity in users.into_iter().chain([node]) {

@@ -119,13 +119,17 @@ async fn a_parent_that_goes_while_it_is_written_stays_gone() {
 async fn of_two_replicas_one_writes_and_the_other_takes_over_at_once() {
     let stage = Stage::start().await;
     stage.create_node("node-1", &json!({"intel.feature.node.kubernetes.io/sgx": "true"})).await;
-    let one = stage.operator(&["--leader-elect", "--identity", "one"]).await;
+    let [first, second] = ["replica-1", "replica-2"].map(|user| stage.kubeconfig_of_admin(user));
+    let one = stage.operator_with(&first, &["--leader-elect", "--identity", "one"]).await;
     soon("the lease of one", || stage.holder("one")).await;
-    let two = stage.operator(&["--leader-elect", "--identity", "two"]).await;
+    let two = stage.operator_with(&second, &["--leader-elect", "--identity", "two"]).await;
     stage.apply("las.yaml").await;
     soon("the DaemonSet", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las")).await;
     one.stop().await;
     soon("the lease of two", || stage.holder("two")).await;
+    stage.was_handed_over_at_once("replica-1", "replica-2");
+    let released = stage.handover("replica-1", "replica-2")[0].at;
+    assert_eq!(stage.wrote_before("replica-2", released), Vec::<Value>::new(), "until then only one wrote");
     stage.delete("apps/v1", "daemonsets", Some("scone-system"), "las").await;
     soon("the DaemonSet of the second replica", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las"))
         .await;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stand_in_cas::{Mode, SIGNED_SESSIONS, StandIn, encrypt};
 use support::{Operator, Stage, soon, until};
+// In every policy, and nowhere else.
+use test_support::canary::{MARK as SECRET, is_told};
 
 const POLICIES: &str = "cas.scone.cloud/v1beta1";
 const TRUST: &str = "cas.scone.cloud/trust";
 /// The form of an Ed25519 key; the stand-in verifies no signature.
 const SIGNER: &str = "MCowBQYDK2VwAyEA6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=";
-/// In every policy, and nowhere else.
-const SECRET: &str = "s3cret-of-the-policy";
 
 fn text(session: &str) -> String {
     format!("name: {session}\nversion: \"0.3\"\nsecrets:\n- {{name: key, kind: ascii, value: {SECRET}}}\n")
@@ -87,7 +87,7 @@ async fn signed_policies_are_registered_each_after_its_namespace_once_and_withou
     let names = |told: &String| told.contains("signedpolicies") || told.contains("SignedPolicy");
     let told = until("events and the log", told, names).await;
     let status = stage.status("signedpolicies", "team", "REGISTERED").await.to_string();
-    assert!(!told.contains(SECRET) && !status.contains(SECRET));
+    assert!(!is_told(&told) && !is_told(&status));
     operator.stop().await;
 
     let again = stage.operator_beside(&cas).await;

@@ -7,25 +7,56 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stand_in_cas::{Options, StandIn, encrypt};
-use support::{Stage, kubelet::Kubelets, soon};
+use support::{Operator, PATIENCE, Stage, kubelet::Kubelets, soon, until};
+use test_support::Patience;
 
 const CAS: (&str, &str) = ("services.scone.cloud/v1beta1", "cas");
 const MODULES: [&str; 7] = ["pull-secret", "sgxplugin", "las", "cas", "vault", "signed-policy", "encrypted-policy"];
 const TRUST: &str = "cas.scone.cloud/trust";
+/// Each module with a parent of it.
+const PARENTS: [(&str, &str); 7] = [
+    ("pull-secret", "/apis/images.banzaicloud.io/v1alpha1/imagepullsecrets/scone-operator-pull"),
+    ("sgxplugin", "/apis/base.scone.cloud/v1beta1/sgxplugins/sgxplugin"),
+    ("las", "/apis/base.scone.cloud/v1beta1/las/las"),
+    ("cas", "/apis/services.scone.cloud/v1beta1/namespaces/default/cas/cas"),
+    ("vault", "/apis/services.scone.cloud/v1beta1/namespaces/default/vaults/vault"),
+    ("signed-policy", "/apis/cas.scone.cloud/v1beta1/namespaces/default/signedpolicies/team"),
+    ("encrypted-policy", "/apis/cas.scone.cloud/v1beta1/namespaces/default/encryptedpolicies/app"),
+];
 
 impl Stage {
     /// Waits until the status of an object shows all of this at a time.
     async fn shows(&self, (api_version, plural): (&str, &str), namespace: Option<&str>, name: &str, wanted: &Value) {
-        let mut last = Value::Null;
-        let mut poll = tokio::time::interval(Duration::from_millis(100));
-        for _ in 0..900 {
-            poll.tick().await;
-            last = self.get(api_version, plural, namespace, name).await.unwrap_or_default()["status"].clone();
-            if wanted.as_object().unwrap().iter().all(|(field, value)| last[field] == *value) {
-                return;
+        let patience = Patience { limit: Duration::from_secs(90), ..PATIENCE };
+        let shown = async || self.get(api_version, plural, namespace, name).await.unwrap_or_default()["status"].clone();
+        let complete = |shown: &Value| wanted.as_object().unwrap().iter().all(|(field, value)| shown[field] == *value);
+        patience.until(&format!("{wanted} of {plural} {name}"), shown, complete).await;
+    }
+
+    /// Has every module look at its parents again, several times, each time at a parent that is not quite as before. Whoever is at rest
+    /// writes nothing because of that.
+    async fn is_at_rest(&self, operator: &Operator) {
+        soon("a settled operator", || self.quiet(Duration::from_secs(3))).await;
+        let before = self.writes().len();
+        for round in 0..3 {
+            for (module, path) in PARENTS {
+                let (looked, look) = (operator.worked(module).await, json!({"example.com/round": round.to_string()}));
+                let annotated = json!({"metadata": {"annotations": look}});
+                self.send("PATCH", path, "application/merge-patch+json", &annotated).await.unwrap();
+                until("another look", async || operator.worked(module).await, |looks| *looks > looked).await;
             }
         }
-        panic!("{plural} {name} never shows {wanted}: {last:#}");
+        let written = self.writes().split_off(before);
+        let names: Vec<String> =
+            written.iter().map(|event| format!("{} {}", event["verb"], event["requestURI"])).collect();
+        assert_eq!(names, Vec::<String>::new(), "written by an operator at rest");
+        // Whoever keeps writing the same is held back, and tells so.
+        for (module, path) in PARENTS {
+            let parent = self.read(path).await.unwrap();
+            let conditions = parent["status"]["conditions"].as_array().unwrap();
+            let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled").unwrap();
+            assert_eq!(stalled["status"], "False", "{module}: {stalled}");
+        }
     }
 
     async fn change(&self, (api_version, plural): (&str, &str), name: &str, spec: Value) {
@@ -109,7 +140,7 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     stage.shows(("services.scone.cloud/v1beta1", "vaults"), Some("default"), "vault", &healthy).await;
 
     register_policies(&stage, &cas).await;
-    soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
+    stage.is_at_rest(&operator).await;
 
     delete_all(&stage).await;
     operator.stop().await;
@@ -151,10 +182,16 @@ async fn delete_all(stage: &Stage) {
     }
     soon("a settled operator", || stage.quiet(Duration::from_secs(2))).await;
     let claims = stage.list("v1", "persistentvolumeclaims").await.unwrap();
-    let mut claims: Vec<_> =
-        claims["items"].as_array().unwrap().iter().map(|c| c["metadata"]["name"].as_str().unwrap()).collect();
-    claims.retain(|name| name.contains("database"));
-    assert_eq!(claims, ["database-cas-0", "database-snapshots-cas-0"], "volumes of a CAS stay");
+    let mut claims = claims["items"].as_array().unwrap().clone();
+    claims.retain(|claim| claim["metadata"]["deletionTimestamp"].is_null());
+    let mut names: Vec<_> = claims.iter().map(|claim| claim["metadata"]["name"].as_str().unwrap()).collect();
+    names.retain(|name| name.contains("database"));
+    assert_eq!(names, ["database-cas-0", "database-snapshots-cas-0"], "volumes of a CAS stay");
+    let deletes = |event: &Value| {
+        event["objectRef"]["resource"] == "persistentvolumeclaims"
+            && event["verb"].as_str().unwrap().starts_with("delete")
+    };
+    assert!(!stage.writes().iter().any(deletes), "and nobody asks for their end");
 }
 
 #[tokio::test]

@@ -5,11 +5,12 @@
 use std::{
     path::Path,
     process::{Command, Output},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+use test_support::Patience;
 
 /// The command line with a folder of states of its own.
 struct Desk(TempDir);
@@ -45,11 +46,10 @@ fn is_used(folder: &Path) -> bool {
 }
 
 async fn gone(folder: &Path) {
-    let (begun, mut poll) = (Instant::now(), tokio::time::interval(Duration::from_millis(50)));
-    while is_used(folder) || folder.exists() {
-        poll.tick().await;
-        assert!(begun.elapsed() < Duration::from_secs(30), "{} is still there, or used", folder.display());
-    }
+    let patience = Patience { limit: Duration::from_secs(30), every: Duration::from_millis(50) };
+    let left = || (is_used(folder), folder.exists());
+    let what = format!("the end of {}: (used, there)", folder.display());
+    patience.until_now(&what, left, |left| *left == (false, false)).await;
 }
 
 #[tokio::test]

@@ -22,6 +22,12 @@ pub fn told(text: &str) -> Option<&str> {
     text.lines().find(|line| is_told(line))
 }
 
+/// Credentials for a registry, as a Secret of type `kubernetes.io/dockerconfigjson` holds them, with the mark as the password.
+pub fn credentials(host: &str) -> String {
+    let auth = BASE64_STANDARD.encode(format!("robot:{MARK}"));
+    format!(r#"{{"auths": {{"{host}": {{"username": "robot", "password": "{MARK}", "auth": "{auth}"}}}}}}"#)
+}
+
 /// Contents of a Secret that hold the mark and are wrong in every way that readers tell apart. `certificate` is a good one, in PEM; `host`
 /// is the registry of which the last ones hold credentials.
 pub fn contents(certificate: &str, host: &str) -> Vec<String> {

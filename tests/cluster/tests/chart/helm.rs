@@ -28,12 +28,6 @@ pub(crate) fn text(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}; run cargo xtask chart", path.display()))
 }
 
-/// What was built for the tests: the path that a variable names.
-pub(crate) fn variable(name: &str) -> PathBuf {
-    let path = std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
-    path.unwrap_or_else(|| panic!("{name} names nothing that exists; run the tests with `cargo xtask test api`"))
-}
-
 /// Where Helm is. It is built once, and kept.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();

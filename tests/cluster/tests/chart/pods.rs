@@ -3,10 +3,11 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
+use test_support::artefact;
 
 use crate::{
     VARIANTS,
-    helm::{Rendered, refusal, string, strings, text, variable},
+    helm::{Rendered, refusal, string, strings, text},
 };
 
 /// All pod templates.
@@ -76,7 +77,7 @@ fn the_image_is_the_one_that_is_named_and_without_a_name_it_is_said_what_to_set(
 
 #[test]
 fn every_flag_and_variable_is_one_that_the_program_knows() {
-    let program = variable("SCONE_OPERATOR_PROGRAM");
+    let program = artefact("SCONE_OPERATOR_PROGRAM");
     for set in VARIANTS {
         let rendered = Rendered::with(set);
         for template in templates(&rendered) {

@@ -3,10 +3,11 @@
 use std::{ffi::OsStr, fs, process::Command};
 
 use serde_json::{Value, json};
+use test_support::artefact;
 
 use crate::{
     VARIANTS,
-    helm::{NAMESPACE, Rendered, checkout, string, strings, text, variable},
+    helm::{NAMESPACE, Rendered, checkout, string, strings, text},
 };
 
 /// All rules of all roles, each with its role.
@@ -25,7 +26,7 @@ fn needed() -> Value {
 
 #[test]
 fn the_rights_of_modules_are_those_that_modctl_derives_from_their_packages() {
-    let mut command = Command::new(variable("SCONE_OPERATOR_MODCTL"));
+    let mut command = Command::new(artefact("SCONE_OPERATOR_MODCTL"));
     command.args(["rbac", "--output", "json"]);
     for guest in fs::read_dir(checkout("guests")).unwrap() {
         let guest = guest.unwrap().path();
@@ -33,7 +34,7 @@ fn the_rights_of_modules_are_those_that_modctl_derives_from_their_packages() {
         let manifest = fs::read_to_string(guest.join("Cargo.toml")).unwrap_or_default();
         if manifest.contains("cdylib") {
             let name = guest.file_name().and_then(OsStr::to_str).unwrap().replace('_', "-");
-            command.arg(variable("SCONE_OPERATOR_MODULES").join(format!("{name}.wasm")));
+            command.arg(artefact("SCONE_OPERATOR_MODULES").join(format!("{name}.wasm")));
         }
     }
     let output = command.output().unwrap();

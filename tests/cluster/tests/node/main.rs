@@ -13,7 +13,7 @@ mod site;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use site::{LAS, Load, NAMESPACE, Site, soon};
+use site::{LAS, NAMESPACE, Site, load, soon};
 
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/scone-system/deployments";
@@ -120,7 +120,7 @@ async fn a_module_is_swapped_by_kubectl_apply_while_edits_go_on() {
     site.install(&["--set-json", &Site::rules("las-next")]);
     site.with_services().await;
     registered(&site).await;
-    let load = Load::start(&site, 2).await;
+    let load = load(&site, 2).await;
     load.goes_on(20).await;
     site.apply_module("las-next", "scone-modules");
     let mut edits = 0;
@@ -149,7 +149,7 @@ async fn a_rolling_update_under_admission_load_fails_no_request() {
     let site = Site::start().await;
     site.install(&["--set", "replicas=2"]);
     registered(&site).await;
-    let load = Load::start(&site, 4).await;
+    let load = load(&site, 4).await;
     load.goes_on(100).await;
     let deployment = "deployment/scone-controller-manager";
     for round in ["one", "two"] {

@@ -3,19 +3,16 @@
 use std::{
     path::PathBuf,
     process::{Command, Output},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
     time::{Duration, Instant},
 };
 
-use cluster::{Identity, NodeRing, tools};
+use cluster::{Identity, NodeRing, ending, tools};
 use kube::Client;
 use serde_json::{Value, json};
+use test_support::{Load, Patience, artefact, module_file, saw};
 
 /// How long anything may take.
-const SOON: Duration = Duration::from_mins(5);
+const PATIENCE: Patience = Patience { limit: Duration::from_mins(5), every: Duration::from_millis(100) };
 /// The operator's namespace.
 pub(crate) const NAMESPACE: &str = "scone-system";
 /// The tag of the images in the manifests.
@@ -25,21 +22,8 @@ const BASE: &str = "/apis/base.scone.cloud/v1beta1";
 pub(crate) const LAS: &str = "/apis/base.scone.cloud/v1beta1/las";
 
 /// Asks again and again until there is an answer.
-pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let started = Instant::now();
-    let mut poll = tokio::time::interval(Duration::from_millis(100));
-    while started.elapsed() < SOON {
-        poll.tick().await;
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-    }
-    panic!("{what} did not come within {} s", SOON.as_secs());
-}
-
-fn variable(name: &str) -> PathBuf {
-    let path = std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
-    path.unwrap_or_else(|| panic!("{name} names nothing that exists; run the tests with `cargo xtask test node`"))
+pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, ask: impl FnMut() -> F) -> T {
+    PATIENCE.soon(what, ask).await
 }
 
 /// A file of this repository.
@@ -47,23 +31,35 @@ fn file(path: &str) -> PathBuf {
     test_support::checkout().join(path)
 }
 
-/// A built module, or a fixture.
-fn package(name: &str) -> PathBuf {
-    let folders = ["SCONE_OPERATOR_MODULES", "SCONE_OPERATOR_FIXTURES"].map(variable);
-    let found = folders.iter().map(|folder| folder.join(format!("{name}.wasm"))).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("there is no module {name}"))
-}
-
 /// A ring with the operator's image and the stand-ins for SCONE's.
+///
+/// When it goes, it looks back: a request of an account in the operator's namespace that was forbidden, or a panic or a marked secret in the
+/// log of an operator that is still there, fails the test.
 pub(crate) struct Site {
     ring: NodeRing,
     admin: Client,
 }
 
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let forbidden = ending::forbidden(&self.ring.requests(), &[]);
+        assert!(forbidden.is_empty(), "the test came to its end, but on the way:\n  {}", forbidden.join("\n  "));
+        let words = ["logs", "--tail=-1", "--namespace", NAMESPACE, "--selector", "control-plane=controller-manager"];
+        // Pods that begin or end have no log to show: that of the others is shown all the same.
+        let output = self.ring.outside(&tools::KUBECTL).unwrap().args(words).output().unwrap();
+        let log = String::from_utf8_lossy(&output.stdout);
+        let told: Vec<&str> = ending::panics(&log).into_iter().chain(ending::secrets(&log)).collect();
+        assert!(told.is_empty(), "an operator wrote:\n  {}", told.join("\n  "));
+    }
+}
+
 impl Site {
     pub(crate) async fn start() -> Self {
         let ring = NodeRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
-        ring.import_tar(&variable("SCONE_OPERATOR_IMAGE")).unwrap();
+        ring.import_tar(&artefact("SCONE_OPERATOR_IMAGE")).unwrap();
         ring.import_stand_ins(STAND_INS, &cas()).unwrap();
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
         Self { ring, admin }
@@ -98,16 +94,16 @@ impl Site {
 
     /// What a module needs, as a value for the chart: `modctl rbac MODULE -o json`.
     pub(crate) fn rules(module: &str) -> String {
-        let mut modctl = Command::new(variable("SCONE_OPERATOR_MODCTL"));
-        let roles = succeed(modctl.arg("rbac").arg(package(module)).args(["-o", "json"]));
+        let mut modctl = Command::new(artefact("SCONE_OPERATOR_MODCTL"));
+        let roles = succeed(modctl.arg("rbac").arg(module_file(module)).args(["-o", "json"]));
         let roles: Value = serde_json::from_str(&roles).unwrap();
         format!("rbac.extraRules={}", roles["cluster"])
     }
 
     /// `modctl configmap MODULE | kubectl apply --server-side -f -`.
     pub(crate) fn apply_module(&self, module: &str, name: &str) {
-        let mut modctl = Command::new(variable("SCONE_OPERATOR_MODCTL"));
-        modctl.arg("configmap").arg(package(module)).args(["--name", name, "--namespace", NAMESPACE]);
+        let mut modctl = Command::new(artefact("SCONE_OPERATOR_MODCTL"));
+        modctl.arg("configmap").arg(module_file(module)).args(["--name", name, "--namespace", NAMESPACE]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("configmap.yaml");
         std::fs::write(&path, succeed(&mut modctl)).unwrap();
@@ -149,7 +145,7 @@ impl Site {
 
     /// Applies the CRDs of a module.
     pub(crate) fn apply_crds(&self, module: &str) {
-        let package = operator_package::Package::read(std::fs::read(package(module)).unwrap()).unwrap();
+        let package = operator_package::Package::read(test_support::module(module)).unwrap();
         for kind in package.manifest.kinds {
             self.apply_value(&kind.crd);
             self.kubectl(&[
@@ -163,7 +159,10 @@ impl Site {
 
     /// What the API server has at a path.
     pub(crate) async fn get(&self, path: &str) -> Option<Value> {
-        self.admin.request(http::Request::get(path).body(Vec::new()).unwrap()).await.ok()
+        let found: Option<Value> = self.admin.request(http::Request::get(path).body(Vec::new()).unwrap()).await.ok();
+        let items = found.as_ref().and_then(|found| found["items"].as_array());
+        saw((path.to_owned(), items.map_or_else(|| format!("{found:?}"), |items| format!("{} items", items.len()))));
+        found
     }
 
     /// The items of a list.
@@ -205,7 +204,7 @@ impl Site {
 /// The stand-in for CAS and the libraries of this machine that it needs, by their paths in an image. It lies beside the operator.
 fn cas() -> Vec<(String, Vec<u8>)> {
     // Beside the other tools; what ships is in a folder of its own.
-    let program = variable("SCONE_OPERATOR_MODCTL").with_file_name("stand-in-cas");
+    let program = artefact("SCONE_OPERATOR_MODCTL").with_file_name("stand-in-cas");
     let told = succeed(Command::new("ldd").arg(&program));
     let words = told.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
     let libraries = words.map(|path| (path.trim_start_matches('/').to_owned(), std::fs::read(path).unwrap()));
@@ -220,14 +219,6 @@ fn succeed(command: &mut Command) -> String {
     out.into_owned()
 }
 
-/// Creates LAS resources in dry runs from several tasks until it is stopped: each asks the webhooks twice.
-pub(crate) struct Load {
-    stop: Arc<AtomicBool>,
-    sent: Arc<AtomicUsize>,
-    failed: Arc<Mutex<Vec<String>>>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
-}
-
 /// The port of a LAS that is created in a dry run: the webhooks give it.
 async fn created(admin: &Client) -> Result<Value, kube::Error> {
     let las = json!({"apiVersion": "base.scone.cloud/v1beta1", "kind": "LAS", "metadata": {"name": "load"}});
@@ -236,45 +227,19 @@ async fn created(admin: &Client) -> Result<Value, kube::Error> {
     Ok(made["spec"]["hostPort"].clone())
 }
 
-impl Load {
-    /// Begins once the API server has heard of the webhooks: until then it stores what nobody gave defaults to.
-    pub(crate) async fn start(site: &Site, tasks: usize) -> Self {
-        soon("defaults", || async { (created(&site.admin).await.ok()? == 18766).then_some(()) }).await;
-        let (stop, sent, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::default());
-        let run = |_| {
-            let (admin, stop, sent) = (site.admin.clone(), Arc::clone(&stop), Arc::clone(&sent));
-            let failed: Arc<Mutex<Vec<String>>> = Arc::clone(&failed);
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    match created(&admin).await {
-                        Ok(port) if port == 18766 => {}
-                        Ok(port) => failed.lock().unwrap().push(format!("no default: {port}")),
-                        Err(error) => failed.lock().unwrap().push(error.to_string()),
-                    }
-                    sent.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        };
-        let tasks = (0..tasks).map(run).collect();
-        Self { stop, sent, failed, tasks }
-    }
-
-    /// Waits for so many more requests.
-    pub(crate) async fn goes_on(&self, more: usize) {
-        let wanted = self.sent.load(Ordering::Relaxed) + more;
-        let enough = || std::future::ready((self.sent.load(Ordering::Relaxed) >= wanted).then_some(()));
-        soon("more requests", enough).await;
-    }
-
-    /// Ends the load, and gives how many requests there were; none may have failed.
-    pub(crate) async fn end(self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            task.await.unwrap();
+/// Creates LAS resources in dry runs from several tasks until it is ended: each asks the webhooks twice. Begins once the API server has heard
+/// of the webhooks: until then it stores what nobody gave defaults to.
+pub(crate) async fn load(site: &Site, tasks: usize) -> Load {
+    let admin = site.admin.clone();
+    Load::start(PATIENCE, tasks, move || {
+        let admin = admin.clone();
+        async move {
+            match created(&admin).await {
+                Ok(port) if port == 18766 => None,
+                Ok(port) => Some(format!("no default: {port}")),
+                Err(error) => Some(error.to_string()),
+            }
         }
-        let failed = self.failed.lock().unwrap();
-        let sent = self.sent.load(Ordering::Relaxed);
-        assert!(failed.is_empty(), "{} of {sent} failed, such as {}", failed.len(), failed[0]);
-        sent
-    }
+    })
+    .await
 }

@@ -7,6 +7,8 @@
     reason = "helpers of tests fail as tests do, and no test program needs all of them"
 )]
 
+mod lease;
+mod operator;
 mod told;
 
 pub(crate) mod balancer;
@@ -15,72 +17,62 @@ pub(crate) mod kubelet;
 
 use std::{
     fmt::Debug,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    process::Command,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use cluster::{ApiRing, Fate, Identity, Proxy};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use cluster::{ApiRing, Fate, Identity, Proxy, ending};
 use kube::Client;
 use operator_package::Package;
 use serde_json::{Value, json};
+use test_support::{Patience, artefact, canary, saw};
+
+pub(crate) use operator::Operator;
+use operator::{Log, Start};
+pub(crate) use test_support::module as package;
 
 /// How long anything may take.
-const SOON: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Patience = Patience { limit: Duration::from_mins(1), every: Duration::from_millis(50) };
 
 /// Asks again and again until there is an answer.
-pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let started = Instant::now();
-    let mut poll = tokio::time::interval(Duration::from_millis(50));
-    while started.elapsed() < SOON {
-        poll.tick().await;
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-    }
-    panic!("{what} did not come within {} s", SOON.as_secs());
+pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, ask: impl FnMut() -> F) -> T {
+    PATIENCE.soon(what, ask).await
 }
 
 /// Asks again and again until the answer is as it should be; who waits in vain is shown the last one.
 pub(crate) async fn until<T: Debug, F: Future<Output = T>>(
     what: &str,
-    mut ask: impl FnMut() -> F,
+    ask: impl FnMut() -> F,
     holds: impl Fn(&T) -> bool,
 ) -> T {
-    let started = Instant::now();
-    let mut poll = tokio::time::interval(Duration::from_millis(50));
-    loop {
-        poll.tick().await;
-        let answer = ask().await;
-        if holds(&answer) {
-            return answer;
-        }
-        assert!(started.elapsed() < SOON, "{what} did not come within {} s; the last was {answer:?}", SOON.as_secs());
-    }
-}
-
-fn variable(name: &str) -> PathBuf {
-    let path = std::env::var_os(name).map(PathBuf::from).filter(|path| path.exists());
-    path.unwrap_or_else(|| panic!("{name} names nothing that exists; run the tests with `cargo xtask test api`"))
-}
-
-/// The bytes of a built module, or of a fixture.
-pub(crate) fn package(name: &str) -> Vec<u8> {
-    let file = format!("{name}.wasm");
-    let folders = ["SCONE_OPERATOR_MODULES", "SCONE_OPERATOR_FIXTURES"].map(variable);
-    let path = folders.iter().map(|folder| folder.join(&file)).find(|path| path.exists());
-    std::fs::read(path.unwrap_or_else(|| panic!("there is no module {name}"))).unwrap()
+    PATIENCE.until(what, ask, holds).await
 }
 
 /// A cluster of its own, with CRDs, a namespace and a folder of modules.
+///
+/// When it goes, it looks back at all operators that worked in it: a request that was forbidden and not announced, a panic, or a line that
+/// tells a marked secret fails the test.
 pub(crate) struct Stage {
     place: Place,
     admin: Client,
     /// The operator's own namespace.
     namespace: String,
     modules: tempfile::TempDir,
+    logs: Mutex<Vec<Log>>,
+    forbidden: Mutex<Vec<ending::Announced>>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let complaints = self.complaints();
+        assert!(complaints.is_empty(), "the test came to its end, but on the way:\n  {}", complaints.join("\n  "));
+    }
 }
 
 /// Where the cluster comes from.
@@ -93,6 +85,9 @@ enum Place {
 
 /// Names the kubeconfig of a cluster that tests may use.
 const EXISTING: &str = "SCONE_OPERATOR_KUBECONFIG";
+
+/// What does not count as writing: who holds the lease renews it, and a question about rights creates what is not stored.
+const APART: [&str; 2] = ["leases", "selfsubjectaccessreviews"];
 
 /// The user as whom the operator works.
 const OPERATOR: &str = "scone-operator";
@@ -123,12 +118,17 @@ impl Stage {
             (Place::Own(Box::new(ring)), path)
         };
         let stage = Self::at(place, cluster::client(&path).await.unwrap(), namespace);
+        for kind in modules.iter().flat_map(|name| Package::read(package(name)).unwrap().manifest.kinds) {
+            let there = stage.list(&kind.api_version, &kind.plural).await;
+            assert!(there.is_none(), "{} is in this cluster already: the test would take it away", kind.plural);
+        }
         stage.furnish(modules).await;
         stage
     }
 
     fn at(place: Place, admin: Client, namespace: &str) -> Self {
-        Self { place, admin, namespace: namespace.to_owned(), modules: tempfile::tempdir().unwrap() }
+        let (namespace, modules) = (namespace.to_owned(), tempfile::tempdir().unwrap());
+        Self { place, admin, namespace, modules, logs: Mutex::default(), forbidden: Mutex::default() }
     }
 
     async fn furnish(&self, modules: &[&str]) {
@@ -138,11 +138,33 @@ impl Stage {
         }
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         self.apply_value(&namespace, "v1", "namespaces").await;
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "marked", "namespace": self.namespace},
+            "stringData": {"password": canary::MARK}});
+        self.apply_value(&secret, "v1", "secrets").await;
+    }
+
+    /// Says that operators will be forbidden to do this to a resource, and have to be: `list`, `nodes`.
+    pub(crate) fn forbids(&self, verb: &str, resource: &str) {
+        let mut forbidden = self.forbidden.lock().unwrap();
+        forbidden.push((verb.to_owned(), resource.to_owned()));
+    }
+
+    /// What is wrong with what operators did here.
+    fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        // A cluster that was there before does not show its audit log.
+        if let Place::Own(ring) = &self.place {
+            let announced = self.forbidden.lock().unwrap_or_else(PoisonError::into_inner);
+            complaints.extend(ending::forbidden(&ring.requests(), &announced));
+        }
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        complaints.extend(logs.iter().flat_map(Log::complaints));
+        complaints
     }
 
     fn kubeconfig(&self) -> PathBuf {
         match &self.place {
-            Place::Own(ring) => ring.kubeconfig(&Identity::admin(OPERATOR)).unwrap(),
+            Place::Own(ring) => ring.kubeconfig(&Identity::admin(OPERATOR).audited()).unwrap(),
             Place::Existing(path) => path.clone(),
         }
     }
@@ -181,46 +203,25 @@ impl Stage {
 
     /// Starts an operator one of whose background tasks panics a second after its begin.
     pub(crate) fn spawn_rigged(&self, kubeconfig: &Path, arguments: &[&str], task: &str) -> Operator {
-        self.spawn_in(kubeconfig, arguments, &[("SCONE_OPERATOR_PANIC", task)])
+        self.spawn_as(kubeconfig, arguments, Some(task))
     }
 
     /// Starts an operator.
     pub(crate) fn spawn(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
-        self.spawn_in(kubeconfig, arguments, &[])
+        self.spawn_as(kubeconfig, arguments, None)
     }
 
-    fn spawn_in(&self, kubeconfig: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
-        // The API server reaches no service here: webhooks are for tests that say where they are.
-        let webhooks = if arguments.contains(&"--webhook-url") { "on" } else { "off" };
-        // Compiled once for all clusters of all tests.
-        let compiled = variable("SCONE_OPERATOR_MODULES").with_file_name("compiled-for-tests");
-        let mut child = Command::new(variable("SCONE_OPERATOR_PROGRAM"))
-            .args(["run", "--namespace", &self.namespace])
-            .args(["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "127.0.0.1:0"])
-            .arg("--modules")
-            .arg(self.modules.path())
-            .arg("--cache")
-            .arg(compiled)
-            .args(["--webhooks", webhooks])
-            .args(arguments)
-            .env("KUBECONFIG", kubeconfig)
-            .envs(environment.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(Vec::<Value>::new()));
-        let (lines, heard) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&log));
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                heard.lock().unwrap().push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
-            }
-        });
-        Operator { child, log }
+    fn spawn_as(&self, kubeconfig: &Path, arguments: &[&str], panics: Option<&str>) -> Operator {
+        let modules = self.modules.path();
+        let start = Start { admin: &self.admin, namespace: &self.namespace, modules, kubeconfig, arguments, panics };
+        let operator = start.start();
+        self.logs.lock().unwrap().push(operator.hears());
+        operator
     }
 
     /// Runs another command of the program to its end, which has to be a good one.
     pub(crate) async fn run(&self, arguments: &[&str]) {
-        let mut child = Command::new(variable("SCONE_OPERATOR_PROGRAM"))
+        let mut child = Command::new(artefact("SCONE_OPERATOR_PROGRAM"))
             .args(arguments)
             .env("KUBECONFIG", self.kubeconfig())
             .spawn()
@@ -231,7 +232,7 @@ impl Stage {
 
     /// A proxy in front of the API server, and the kubeconfig to reach the server through it as the operator.
     pub(crate) async fn proxy(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) -> (Proxy, PathBuf) {
-        let client = self.ring().client(&Identity::admin(OPERATOR)).await.unwrap();
+        let client = self.ring().client(&Identity::admin(OPERATOR).audited()).await.unwrap();
         let proxy = Proxy::start(client, Arc::new(decide)).await.unwrap();
         let path = self.ring().path().join("proxy.kubeconfig");
         std::fs::write(&path, proxy.kubeconfig().to_string()).unwrap();
@@ -261,7 +262,7 @@ impl Stage {
         self.apply_text(&text, "base.scone.cloud/v1beta1", plural).await;
     }
 
-    /// The objects of one of the manifests that the scenarios use. No test asks a registry on the internet.
+    /// The objects of one of the manifests that the scenarios use. No test asks a registry on the internet, and every credential is marked.
     pub(crate) fn manifest(file: &str) -> Vec<Value> {
         let path = test_support::checkout().join("tests/scenarios/manifests").join(file);
         let text = std::fs::read_to_string(path).unwrap();
@@ -270,6 +271,10 @@ impl Stage {
         for object in &mut objects {
             if let Some(watched) = object.pointer_mut("/spec/autoUpdate") {
                 *watched = false.into();
+            }
+            if object["kind"] == "Secret" {
+                object["data"] =
+                    json!({".dockerconfigjson": STANDARD.encode(canary::credentials("registry.scontain.com"))});
             }
         }
         objects
@@ -336,14 +341,19 @@ impl Stage {
         namespace: Option<&str>,
         name: &str,
     ) -> Option<Value> {
-        let request = http::Request::get(path(api_version, plural, namespace, Some(name))).body(Vec::new()).unwrap();
-        self.admin.request(request).await.ok()
+        let found = self.read(&path(api_version, plural, namespace, Some(name))).await.ok();
+        saw((plural.to_owned(), name.to_owned(), found.clone()));
+        found
     }
 
     /// All objects of a kind.
     pub(crate) async fn list(&self, api_version: &str, plural: &str) -> Option<Value> {
-        let request = http::Request::get(path(api_version, plural, None, None)).body(Vec::new()).unwrap();
-        self.admin.request(request).await.ok()
+        let list = self.read(&path(api_version, plural, None, None)).await.ok();
+        let items = list.as_ref().and_then(|list| list["items"].as_array());
+        let names =
+            items.map(|items| items.iter().take(20).map(|item| item["metadata"]["name"].clone()).collect::<Vec<_>>());
+        saw((plural.to_owned(), items.map(Vec::len), names));
+        list
     }
 
     pub(crate) async fn delete(&self, api_version: &str, plural: &str, namespace: Option<&str>, name: &str) {
@@ -351,19 +361,10 @@ impl Stage {
         self.admin.request::<Value>(request).await.unwrap();
     }
 
-    /// Whether this replica holds the lease.
-    pub(crate) async fn holder(&self, identity: &str) -> Option<()> {
-        let lease = self.get("coordination.k8s.io/v1", "leases", Some("scone-system"), "61d57791.scone.cloud").await?;
-        (lease["spec"]["holderIdentity"] == identity).then_some(())
-    }
-
     /// What the operator wrote, leases apart; requests that were refused count too.
     pub(crate) fn writes(&self) -> Vec<Value> {
         let audit = self.ring().audit();
-        // A question about rights is a request that creates something, and stores nothing.
-        let apart = |event: &Value| {
-            ["leases", "selfsubjectaccessreviews"].iter().any(|kind| event["objectRef"]["resource"] == *kind)
-        };
+        let apart = |event: &Value| APART.iter().any(|kind| event["objectRef"]["resource"] == *kind);
         audit.into_iter().filter(|event| event["user"]["username"] == OPERATOR && !apart(event)).collect()
     }
 
@@ -396,112 +397,4 @@ fn path(api_version: &str, plural: &str, namespace: Option<&str>, name: Option<&
     let namespace = namespace.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
     let name = name.map(|name| format!("/{name}")).unwrap_or_default();
     format!("/{root}/{api_version}{namespace}/{plural}{name}")
-}
-
-/// A running operator. It is killed when this is dropped.
-pub(crate) struct Operator {
-    child: Child,
-    log: Arc<Mutex<Vec<Value>>>,
-}
-
-impl Operator {
-    /// Where it serves something, as its log says.
-    pub(crate) fn address(&self, what: &str) -> Option<String> {
-        let log = self.log.lock().unwrap();
-        log.iter().find(|line| line["what"] == what && line["message"] == "serves")?["address"]
-            .as_str()
-            .map(str::to_owned)
-    }
-
-    /// What it answers on a path: the code and the text.
-    async fn answer(&self, what: &str, path: &str) -> Option<(u16, String)> {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(self.address(what)?).await.ok()?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.ok()?;
-        let code = text.split(' ').nth(1)?.parse().ok()?;
-        Some((code, text.split_once("\r\n\r\n")?.1.to_owned()))
-    }
-
-    pub(crate) async fn metrics(&self) -> String {
-        self.answer("metrics", "/metrics").await.map(|(_, text)| text).unwrap_or_default()
-    }
-
-    /// What it answers on `/readyz`.
-    pub(crate) async fn readiness(&self) -> Option<(u16, String)> {
-        self.answer("health", "/readyz").await
-    }
-
-    /// What it answers on `/livez`.
-    pub(crate) async fn liveness(&self) -> Option<(u16, String)> {
-        self.answer("health", "/livez").await
-    }
-
-    /// How it ended, if it has.
-    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.child.try_wait().unwrap()
-    }
-
-    /// Whether it still runs.
-    pub(crate) fn runs(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// Its log so far, one JSON object a line.
-    pub(crate) fn log(&self) -> Vec<Value> {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// kill -9.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Its resident memory in bytes.
-    pub(crate) fn memory(&self) -> u64 {
-        self.status("VmRSS:")
-    }
-
-    /// The most memory that it had since [`Operator::forget_peak`], in bytes.
-    pub(crate) fn peak(&self) -> u64 {
-        self.status("VmHWM:")
-    }
-
-    /// Lets the peak of memory start anew.
-    pub(crate) fn forget_peak(&self) {
-        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
-    }
-
-    fn status(&self, field: &str) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-    }
-
-    /// Sends SIGTERM.
-    pub(crate) fn terminate(&self) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    }
-
-    /// Sends SIGTERM and waits for an orderly end.
-    pub(crate) async fn stop(mut self) {
-        self.terminate();
-        let status = soon("the operator's end", || std::future::ready(self.child.try_wait().unwrap())).await;
-        assert!(status.success(), "{status}: {:#?}", self.log.lock().unwrap());
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        if std::thread::panicking() {
-            for line in self.log.lock().unwrap().iter() {
-                eprintln!("{line}");
-            }
-        }
-    }
 }

@@ -4,9 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use cluster::Identity;
 use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Operator, Stage, soon};
+use super::{APART, Operator, Stage, soon};
 
 impl Stage {
     /// A greeting, as the module `good` serves it.
@@ -84,22 +85,30 @@ impl Stage {
 
     /// For somebody who may do what roles allow.
     pub(crate) fn kubeconfig_of_user(&self, user: &str) -> PathBuf {
-        self.ring().kubeconfig(&Identity::user(user)).unwrap()
+        self.ring().kubeconfig(&Identity::user(user).audited()).unwrap()
     }
 
     /// For somebody who may do everything.
     pub(crate) fn kubeconfig_of_admin(&self, user: &str) -> PathBuf {
-        self.ring().kubeconfig(&Identity::admin(user)).unwrap()
+        self.ring().kubeconfig(&Identity::admin(user).audited()).unwrap()
     }
 
     /// Who wrote what is no lease, in the order in which it was written.
     pub(crate) fn writers(&self) -> Vec<String> {
         let mut events = self.ring().audit();
-        events.retain(|event| {
-            !["leases", "selfsubjectaccessreviews"].iter().any(|kind| event["objectRef"]["resource"] == *kind)
-        });
+        events.retain(|event| !APART.iter().any(|kind| event["objectRef"]["resource"] == *kind));
         events.sort_by_key(|event| event["requestReceivedTimestamp"].as_str().map(str::to_owned));
         events.iter().filter_map(|event| event["user"]["username"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Who wrote what is no lease before a moment.
+    pub(crate) fn wrote_before(&self, user: &str, moment: Timestamp) -> Vec<Value> {
+        let mut events = self.ring().audit();
+        let received =
+            |event: &Value| event["requestReceivedTimestamp"].as_str().unwrap().parse::<Timestamp>().unwrap();
+        events.retain(|event| event["user"]["username"] == user && received(event) < moment);
+        events.retain(|event| !APART.iter().any(|kind| event["objectRef"]["resource"] == *kind));
+        events
     }
 
     /// Lets a kind hold anything.
@@ -112,6 +121,24 @@ impl Stage {
         let path = "/apis/example.com/v1/namespaces/default/greetings/try?fieldManager=tester&dryRun=All";
         soon("the open schema", || async {
             self.send("PATCH", path, "application/apply-patch+yaml", &anything).await.ok().map(drop)
+        })
+        .await;
+    }
+
+    /// Gives a kind that has none a status, which may hold anything.
+    pub(crate) async fn add_status(&self, crd: &str) {
+        let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd}");
+        let status = json!([
+            {"op": "add", "path": "/spec/versions/0/subresources", "value": {"status": {}}},
+            {"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/status",
+                "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+        ]);
+        self.send("PATCH", &path, "application/json-patch+json", &status).await.unwrap();
+        let (plural, group) = crd.split_once('.').unwrap();
+        soon("the status of the kind", || async {
+            let kinds = self.read(&format!("/apis/{group}/v1")).await.ok()?;
+            let name = format!("{plural}/status");
+            kinds["resources"].as_array()?.iter().any(|kind| kind["name"] == name).then_some(())
         })
         .await;
     }
@@ -151,6 +178,16 @@ impl Operator {
         let of = format!("scone_operator_reconciles_total{{module=\"{module}\",");
         let looks = text.lines().filter(|line| line.starts_with(&of) && !line.contains("outcome=\"failed\""));
         looks.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// How many reconciles of a module came to their end and were not spared, since the parent was not as before.
+    pub(crate) async fn worked(&self, module: &str) -> u64 {
+        let text = self.metrics().await;
+        let of = format!("scone_operator_reconciles_total{{module=\"{module}\",");
+        let apart = ["failed", "spared"].map(|outcome| format!("outcome=\"{outcome}\""));
+        let lines =
+            text.lines().filter(|line| line.starts_with(&of) && !apart.iter().any(|outcome| line.contains(outcome)));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
     /// Waits until each of these modules has looked at a parent: only then does it mean something that nothing is written.
