@@ -27,10 +27,10 @@ use crate::{
 
 /// Of the workspace's wasmtime; a test compares them. Code of another version is refused by wasmtime itself.
 const WASMTIME: &str = "48.0.8";
-/// Stack of a module's own code. The SDK's modules use 64 KiB of their memory besides.
+/// Stack of a module's own code. The SDK's modules use 256 KiB of their memory besides.
 const MODULE_STACK: usize = 512 * 1024;
 /// Memory of a slot that is cleared by writing zeros, not by giving it back to the kernel: the SDK's initial memory.
-const KEEP: usize = 512 * 1024;
+const KEEP: usize = 768 * 1024;
 /// The same where the kernel says which pages were written, so that only those are cleared.
 const KEEP_SCANNED: usize = 4 * 1024 * 1024;
 /// Tables are small; the same for them.

@@ -11,9 +11,9 @@ use crate::failure::Failure;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// A 64 KiB stack below the data, so that an overflow traps, and 512 KiB of memory from the start, so that an ordinary call
-/// never grows it: growing costs the host a system call.
-const LINK: [&str; 2] = ["-Clink-arg=-zstack-size=65536", "-Clink-arg=--initial-memory=524288"];
+/// A stack of 256 KiB below the data, so that an overflow traps: with 64 KiB, finding the wrong field of a CAS was one. And 768 KiB of memory
+/// from the start, so that an ordinary call never grows it: growing costs the host a system call. Pages that nobody writes cost nothing.
+const LINK: [&str; 2] = ["-Clink-arg=-zstack-size=262144", "-Clink-arg=--initial-memory=786432"];
 
 /// One core module that cargo built.
 #[derive(Clone, Debug, PartialEq, Eq)]
