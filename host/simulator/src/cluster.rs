@@ -5,7 +5,10 @@
 
 mod apply;
 mod defaults;
+mod fields;
+mod garbage;
 mod kinds;
+mod merge;
 mod patches;
 mod path;
 pub(crate) mod quantity;
@@ -62,6 +65,8 @@ pub struct Refused {
     pub message: String,
     /// Field, reason and message of each cause.
     pub causes: Vec<(String, String, String)>,
+    /// What it is about where that is not what was asked for: resource and name.
+    pub about: Option<(String, String)>,
 }
 
 /// An in-memory cluster. Clones share it.

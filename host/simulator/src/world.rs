@@ -303,7 +303,13 @@ impl Webhook {
         admitted.warnings.extend(judgement.warnings);
         if let Some(denial) = judgement.denied {
             let causes = denial.causes.into_iter().map(|c| (c.field, c.reason, c.message)).collect();
-            return Err(Refused { code: denial.code, reason: denial.reason, message: denial.message, causes });
+            return Err(Refused {
+                code: denial.code,
+                reason: denial.reason,
+                message: denial.message,
+                causes,
+                about: None,
+            });
         }
         admitted.object = judgement.object.or(admitted.object.take());
         Ok(())

@@ -1,15 +1,16 @@
 //! Server-side apply: who owns which field, what conflicts, what goes when nobody wants it any more.
 //!
-//! Lists are merged by the keys that Kubernetes' own types declare for the fields that operators write, and lists of custom
-//! resources by what their schema says; every other list is replaced as a whole.
+//! Lists and maps are merged as `types` says: by the API server's own declarations, or by the schema of a custom resource.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::{
-    path::{Part, Path, at, key_of, part_of, part_text, remove_at, text},
-    types::{Merge, Type},
+    fields::{self, Changes, Set, with_structures, without},
+    merge::merge,
+    path::{Part, Path, at, part_of, part_text, text},
+    types::Type,
 };
 
 /// One manager's claim: whether by apply, and on which subresource.
@@ -22,85 +23,70 @@ struct Claim {
 
 /// Who owns which fields of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ownership(BTreeMap<Claim, BTreeSet<Path>>);
+pub(crate) struct Ownership(BTreeMap<Claim, Set>);
 
 /// A field that somebody else owns with another value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
+    /// Who, as a server says it: an update is told from an apply.
     pub(crate) manager: String,
     pub(crate) field: String,
 }
 
-/// The leaves of a configuration, without what only names the object or is the server's.
-fn leaves(config: &Value, of: Type<'_>, status: bool) -> BTreeSet<Path> {
-    let mut out = BTreeSet::new();
-    for (key, value) in config.as_object().into_iter().flatten() {
-        let relevant = match key.as_str() {
-            "apiVersion" | "kind" => false,
-            "status" => status,
-            _ => !status,
-        };
-        if relevant {
-            walk(value, of.field(key), &mut vec![Part::Field(key.clone())], &mut out);
-        }
-    }
-    out.retain(|path| match path.as_slice() {
-        [Part::Field(metadata)] => metadata != "metadata",
-        [Part::Field(metadata), Part::Field(field), ..] if metadata == "metadata" => {
-            !SERVER_FIELDS.contains(&field.as_str())
-        }
-        _ => true,
-    });
-    out
+/// Who writes, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writing<'a> {
+    pub(crate) manager: &'a str,
+    /// Whether the status is written, not the rest.
+    pub(crate) status: bool,
+    pub(crate) reach: Reach,
 }
 
-/// Metadata that nobody owns.
+/// Which fields a request may change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reach {
+    All,
+    /// The status is a resource of its own.
+    AllButStatus,
+    /// The status, and the metadata but for one part.
+    AllButSpec(Option<&'static str>),
+}
+
+impl Writing<'_> {
+    /// Whether this request may change a field.
+    fn reaches(self, path: &Path) -> bool {
+        let is = |index: usize, field: &str| matches!(path.get(index), Some(Part::Field(name)) if name == field);
+        match self.reach {
+            Reach::All => true,
+            Reach::AllButStatus => !is(0, "status"),
+            Reach::AllButSpec(but) => !(is(0, "spec") || is(0, "metadata") && but.is_some_and(|but| is(1, but))),
+        }
+    }
+
+    fn claim(self, operation: &'static str) -> Claim {
+        Claim { manager: self.manager.to_owned(), operation, status: self.status }
+    }
+}
+
+/// What names an object or is the server's: nobody owns it.
 const SERVER_FIELDS: [&str; 7] =
     ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"];
 
-fn walk(value: &Value, of: Type<'_>, at: &mut Path, out: &mut BTreeSet<Path>) {
-    match value {
-        Value::Object(map) if !map.is_empty() && matches!(of.map(), Merge::Granular) => {
-            for (key, inner) in map {
-                at.push(Part::Field(key.clone()));
-                walk(inner, of.field(key), at, out);
-                at.pop();
-            }
+fn can_be_owned(path: &Path) -> bool {
+    match path.as_slice() {
+        [Part::Field(field)] => !matches!(field.as_str(), "apiVersion" | "kind" | "metadata"),
+        [Part::Field(metadata), Part::Field(field)] if metadata == "metadata" => {
+            !SERVER_FIELDS.contains(&field.as_str())
         }
-        Value::Array(elements) if !elements.is_empty() => match of.list() {
-            Merge::Associative(keys) => {
-                for element in elements {
-                    let Some(key) = key_of(element, &keys) else { continue };
-                    at.push(Part::Key(key));
-                    walk(element, of.element(), at, out);
-                    at.pop();
-                }
-            }
-            Merge::Set => {
-                for element in elements {
-                    at.push(Part::Element(element.to_string()));
-                    out.insert(at.clone());
-                    at.pop();
-                }
-            }
-            Merge::Atomic | Merge::Granular => {
-                out.insert(at.clone());
-            }
-        },
-        _ => {
-            out.insert(at.clone());
-        }
+        _ => true,
     }
 }
 
-/// Who applies, and where.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Applier<'a> {
-    pub(crate) manager: &'a str,
-    /// Whether the status is applied, not the rest.
-    pub(crate) status: bool,
-    /// Whether others lose what they own with other values.
-    pub(crate) force: bool,
+/// Labels and annotations: the cluster's own controllers set some, and keep no claims here.
+fn is_note(path: &Path) -> bool {
+    let is =
+        |part: Option<&Part>, names: &[&str]| matches!(part, Some(Part::Field(name)) if names.contains(&name.as_str()));
+    path.len() == 3 && is(path.first(), &["metadata"]) && is(path.get(1), &["labels", "annotations"])
 }
 
 impl Ownership {
@@ -110,57 +96,99 @@ impl Ownership {
         object: &Value,
         config: &Value,
         of: Type<'_>,
-        by: Applier<'_>,
+        by: Writing<'_>,
+        force: bool,
     ) -> Result<Value, Vec<Conflict>> {
-        let Applier { manager, status, force } = by;
-        let claim = Claim { manager: manager.to_owned(), operation: "Apply", status };
-        let wanted = leaves(config, of, status);
-        let conflicts = self.conflicts(&claim, &wanted, object, config);
+        let claim = by.claim("Apply");
+        let mut wanted = fields::of(config, of);
+        wanted.retain(|path| by.reaches(path));
+        let mut owned = self.clone();
+        if owned.0.is_empty() {
+            // Made by the cluster's own controllers, which keep no claims here.
+            let before = Writing { manager: "before-first-apply", status: false, reach: Reach::All };
+            owned.update(&of.empty(), object, of, before);
+        }
+        let last = owned.0.insert(claim.clone(), wanted).unwrap_or_default();
+        let merged = owned.prune(&merge(object, config, of), of, &last);
+        let mut changes = Changes::between(object, &merged, of);
+        changes.retain(|path| by.reaches(path));
+        let conflicts = owned.conflicts(&claim, &changes, api_version_of(&merged));
         if !conflicts.is_empty() && !force {
             return Err(conflicts);
         }
-        for (other, paths) in &mut self.0 {
-            let lost = |path: &Path| wanted.contains(path) && at(object, path) != at(config, path);
-            if *other != claim {
-                paths.retain(|path| !lost(path));
-            }
-        }
-        let before = self.0.insert(claim, wanted.clone()).unwrap_or_default();
-        self.0.retain(|_, paths| !paths.is_empty());
-        let mut merged = merge(object, &relevant(config, status), of);
-        for path in before.difference(&wanted) {
-            let kept = self.0.values().flatten().any(|other| other.starts_with(path));
-            if !kept {
-                self.remove(&mut merged, path);
-            }
-        }
+        owned.yield_to(&claim, &changes);
+        owned.tidy(&claim);
+        *self = owned;
         Ok(merged)
     }
 
-    fn conflicts(&self, claim: &Claim, wanted: &BTreeSet<Path>, object: &Value, config: &Value) -> Vec<Conflict> {
+    /// What others own and the changes touch.
+    fn conflicts(&self, claim: &Claim, changes: &Changes, api_version: &str) -> Vec<Conflict> {
         let others = self.0.iter().filter(|(other, _)| *other != claim);
+        let touched = |path: &&Path| changes.modified.contains(*path) || changes.added.contains(*path);
+        let named = |claim: &Claim| {
+            let by_status = if claim.status { " with subresource \"status\"" } else { "" };
+            let by_update = if claim.operation == "Update" { format!(" using {api_version}") } else { String::new() };
+            format!("{:?}{by_status}{by_update}", claim.manager)
+        };
         others
-            .flat_map(|(other, paths)| paths.intersection(wanted).map(move |path| (other, path)))
-            .filter(|(_, path)| at(object, path) != at(config, path))
-            .map(|(other, path)| Conflict { manager: other.manager.clone(), field: text(path) })
+            .flat_map(|(other, paths)| paths.iter().filter(touched).map(move |path| (other, path)))
+            .map(|(other, path)| Conflict { manager: named(other), field: text(path) })
             .collect()
     }
 
-    /// Notes that a manager wrote an object as a whole or by a patch: it owns what it changed.
-    pub(crate) fn update(&mut self, before: &Value, after: &Value, of: Type<'_>, manager: &str, status: bool) {
-        let (had, has) = (leaves(before, of, status), leaves(after, of, status));
-        let changed: BTreeSet<Path> =
-            has.iter().filter(|path| !had.contains(*path) || at(before, path) != at(after, path)).cloned().collect();
-        let claim = Claim { manager: manager.to_owned(), operation: "Update", status };
-        for (other, paths) in &mut self.0 {
-            if *other != claim {
-                paths.retain(|path| !changed.contains(path) && (other.status != status || has.contains(path)));
-            }
+    /// Others lose what changed.
+    fn yield_to(&mut self, claim: &Claim, changes: &Changes) {
+        for (_, paths) in self.0.iter_mut().filter(|(other, _)| *other != claim) {
+            paths.retain(|path| {
+                ![&changes.modified, &changes.added, &changes.removed].iter().any(|set| set.contains(path))
+            });
         }
-        let owned = self.0.entry(claim).or_default();
-        owned.extend(changed);
-        owned.retain(|path| has.contains(path));
+    }
+
+    fn tidy(&mut self, claim: &Claim) {
+        if let Some(paths) = self.0.get_mut(claim) {
+            paths.retain(can_be_owned);
+        }
         self.0.retain(|_, paths| !paths.is_empty());
+    }
+
+    /// Removes what a manager no longer applies, unless somebody owns it, or something in it.
+    fn prune(&self, merged: &Value, of: Type<'_>, last: &Set) -> Value {
+        if last.is_empty() {
+            return merged.clone();
+        }
+        let last = with_structures(last, of);
+        let all = with_structures(&fields::of(merged, of), of);
+        let pruned = without(merged, of, &last);
+        let mut kept = with_structures(&fields::of(&pruned, of), of);
+        for owned in self.0.values() {
+            kept.extend(with_structures(owned, of));
+        }
+        kept.extend(with_structures(
+            &all.iter().filter(|path| is_note(path) && !last.contains(*path)).cloned().collect(),
+            of,
+        ));
+        // An owned field comes back with what is around it, and then all in it that is not the applier's.
+        let pruned = without(merged, of, &all.difference(&kept).cloned().collect());
+        let left = with_structures(&fields::of(&pruned, of), of);
+        let gone = all.difference(&left).filter(|path| last.contains(*path)).cloned().collect();
+        without(merged, of, &gone)
+    }
+
+    /// Notes that a manager wrote an object as a whole or by a patch: it owns what it changed.
+    pub(crate) fn update(&mut self, before: &Value, after: &Value, of: Type<'_>, by: Writing<'_>) {
+        let mut changes = Changes::between(before, after, of);
+        changes.retain(|path| by.reaches(path));
+        if changes.is_empty() {
+            return;
+        }
+        let claim = by.claim("Update");
+        self.yield_to(&claim, &changes);
+        let owned = self.0.entry(claim.clone()).or_default();
+        owned.retain(|path| !changes.removed.contains(path));
+        owned.extend(changes.added.into_iter().chain(changes.modified));
+        self.tidy(&claim);
     }
 
     /// Forgets fields that are gone: whoever owned them owns nothing now.
@@ -171,31 +199,9 @@ impl Ownership {
         self.0.retain(|_, paths| !paths.is_empty());
     }
 
-    /// Removes a field that nobody owns any more, and the list element around it when nobody owns anything in it.
-    fn remove(&self, object: &mut Value, path: &[Part]) {
-        let owned = |prefix: &[Part]| self.0.values().flatten().any(|path| path.starts_with(prefix));
-        let element = (1..=path.len())
-            .find(|end| matches!(path.get(end - 1), Some(Part::Key(_))) && path.get(..*end).is_some_and(|p| !owned(p)));
-        let path = element.and_then(|end| path.get(..end)).unwrap_or(path);
-        remove_at(object, path);
-        let mut parent = path;
-        while let Some((_, rest)) = parent.split_last() {
-            parent = rest;
-            let empty = at(object, parent).is_some_and(|value| match value {
-                Value::Object(map) => map.is_empty(),
-                Value::Array(elements) => elements.is_empty(),
-                _ => false,
-            });
-            if !empty || parent.len() < 2 || owned(parent) {
-                break;
-            }
-            remove_at(object, parent);
-        }
-    }
-
     /// The reverse of [`Ownership::managed_fields`], for whoever writes claims itself.
     pub(crate) fn read(claims: &Value) -> Self {
-        let mut owned: BTreeMap<Claim, BTreeSet<Path>> = BTreeMap::new();
+        let mut owned: BTreeMap<Claim, Set> = BTreeMap::new();
         for entry in claims.as_array().into_iter().flatten() {
             let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
             let operation = if text("operation") == "Apply" { "Apply" } else { "Update" };
@@ -209,7 +215,7 @@ impl Ownership {
 
     /// `metadata.managedFields`.
     pub(crate) fn managed_fields(&self, object: &Value) -> Vec<Value> {
-        let api_version = object.get("apiVersion").cloned().unwrap_or_default();
+        let api_version = api_version_of(object);
         self.0
             .iter()
             .map(|(claim, paths)| {
@@ -230,68 +236,33 @@ impl Ownership {
     }
 }
 
-fn collect(fields: &Value, at: &mut Path, into: &mut BTreeSet<Path>) {
+fn api_version_of(object: &Value) -> &str {
+    object.get("apiVersion").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn collect(fields: &Value, at: &mut Path, into: &mut Set) {
     let children = fields.as_object().into_iter().flatten();
-    let children: Vec<_> = children.filter_map(|(key, value)| Some((part_of(key)?, value))).collect();
-    if children.is_empty() && !at.is_empty() {
+    let (parts, marks): (Vec<_>, Vec<_>) =
+        children.map(|(key, value)| (part_of(key), value)).partition(|(part, _)| part.is_some());
+    if (parts.is_empty() || !marks.is_empty()) && !at.is_empty() {
         into.insert(at.clone());
     }
-    for (part, value) in children {
-        at.push(part);
+    for (part, value) in parts {
+        at.extend(part);
         collect(value, at, into);
         at.pop();
     }
 }
 
+/// Paths come in order: what is around a field before the field itself.
 fn insert(fields: &mut Value, path: &[Part]) {
+    let Some(map) = fields.as_object_mut() else { return };
     let Some((first, rest)) = path.split_first() else { return };
-    if let Some(map) = fields.as_object_mut() {
-        insert(map.entry(part_text(first)).or_insert_with(|| json!({})), rest);
+    let is_owned_itself =
+        map.get(&part_text(first)).is_some_and(|inner| inner.as_object().is_some_and(|i| i.is_empty()));
+    let inner = map.entry(part_text(first)).or_insert_with(|| json!({}));
+    if let (true, false, Some(inner)) = (is_owned_itself, rest.is_empty(), inner.as_object_mut()) {
+        inner.insert(".".into(), json!({}));
     }
-}
-
-/// The part of a configuration that a request to this resource may change.
-fn relevant(config: &Value, status: bool) -> Value {
-    let mut map = config.as_object().cloned().unwrap_or_default();
-    if status {
-        map.retain(|key, _| key == "status");
-    } else {
-        map.remove("status");
-    }
-    Value::Object(map)
-}
-
-fn merge(object: &Value, config: &Value, of: Type<'_>) -> Value {
-    match (object, config) {
-        (Value::Object(there), Value::Object(wanted)) if matches!(of.map(), Merge::Granular) => {
-            let mut merged = there.clone();
-            for (key, value) in wanted {
-                let value = there.get(key).map_or_else(|| value.clone(), |there| merge(there, value, of.field(key)));
-                merged.insert(key.clone(), value);
-            }
-            Value::Object(merged)
-        }
-        (Value::Array(there), Value::Array(wanted)) => match of.list() {
-            Merge::Associative(keys) => merge_by_key(there, wanted, &keys, of.element()),
-            Merge::Set => {
-                let mut merged = there.clone();
-                merged.extend(wanted.iter().filter(|element| !there.contains(element)).cloned());
-                Value::Array(merged)
-            }
-            Merge::Atomic | Merge::Granular => config.clone(),
-        },
-        _ => config.clone(),
-    }
-}
-
-fn merge_by_key(there: &[Value], wanted: &[Value], keys: &[&str], of: Type<'_>) -> Value {
-    let mut merged = there.to_vec();
-    for element in wanted {
-        let key = key_of(element, keys);
-        match merged.iter_mut().find(|other| key.is_some() && key_of(other, keys) == key) {
-            Some(other) => *other = merge(other, element, of),
-            None => merged.push(element.clone()),
-        }
-    }
-    Value::Array(merged)
+    insert(inner, rest);
 }

@@ -17,6 +17,53 @@ pub(crate) struct Kind {
     pub(crate) has_status: bool,
 }
 
+impl Kind {
+    /// Whether its objects count the changes of what they ask for.
+    pub(crate) fn has_generations(&self) -> bool {
+        const COUNTED: [&str; 10] = [
+            "CustomResourceDefinition",
+            "DaemonSet",
+            "Deployment",
+            "Job",
+            "MutatingWebhookConfiguration",
+            "NetworkPolicy",
+            "PodDisruptionBudget",
+            "ReplicaSet",
+            "StatefulSet",
+            "ValidatingWebhookConfiguration",
+        ];
+        self.schema.is_some() || COUNTED.contains(&self.kind.as_str()) || self.kind == "Pod"
+    }
+
+    /// Whether an update may leave open which version it means.
+    pub(crate) fn updates_any_version(&self) -> bool {
+        const CAREFUL: [&str; 5] = [
+            "CustomResourceDefinition",
+            "Lease",
+            "MutatingWebhookConfiguration",
+            "PodDisruptionBudget",
+            "ValidatingWebhookConfiguration",
+        ];
+        self.schema.is_none() && !CAREFUL.contains(&self.kind.as_str())
+    }
+
+    /// Whether an update of what is not there creates it.
+    pub(crate) fn is_created_by_update(&self) -> bool {
+        let rights = self.api_version.starts_with("rbac.authorization.k8s.io/");
+        rights || self.schema.is_none() && matches!(self.kind.as_str(), "Event" | "Lease" | "Service")
+    }
+
+    /// Whether a deletion answers with the object, not with its name.
+    pub(crate) fn shows_deleted(&self) -> bool {
+        matches!(self.kind.as_str(), "PersistentVolumeClaim" | "Pod" | "Service" | "ServiceAccount" | "StorageClass")
+    }
+
+    /// Its API group; the core has none.
+    pub(crate) fn group(&self) -> Option<&str> {
+        self.api_version.split_once('/').map(|(group, _)| group)
+    }
+}
+
 /// All kinds.
 #[derive(Debug)]
 pub(crate) struct Kinds(Vec<Kind>);

@@ -1,6 +1,10 @@
-//! JSON merge patches (RFC 7386) and JSON patches (RFC 6902).
+//! JSON merge patches (RFC 7386), JSON patches (RFC 6902), and Kubernetes' own strategic merge patches.
+
+mod strategic;
 
 use serde_json::{Value, json};
+
+pub(crate) use strategic::merge as strategic;
 
 /// RFC 7386.
 pub(crate) fn merge(object: &mut Value, patch: &Value) {

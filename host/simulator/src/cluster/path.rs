@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::types::Key;
+
 /// One step of a path, as `FieldsV1` writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
@@ -15,14 +17,10 @@ pub(crate) enum Part {
 
 pub(crate) type Path = Vec<Part>;
 
-/// The key by which an element of an associative list is known.
-pub(crate) fn key_of(element: &Value, keys: &[&str]) -> Option<String> {
-    let mut map: Map<String, Value> =
-        keys.iter().filter_map(|key| Some(((*key).to_owned(), element.get(*key)?.clone()))).collect();
-    // The one key with a default in Kubernetes' own types.
-    if keys.contains(&"protocol") && !map.is_empty() {
-        map.entry("protocol").or_insert_with(|| "TCP".into());
-    }
+/// The key by which an element of a list is known.
+pub(crate) fn key_of(element: &Value, keys: &[Key]) -> Option<String> {
+    let value = |key: &Key| element.get(&key.name).or(key.default.as_ref()).cloned();
+    let map: Map<String, Value> = keys.iter().filter_map(|key| Some((key.name.clone(), value(key)?))).collect();
     (!map.is_empty()).then(|| Value::Object(map).to_string())
 }
 
@@ -51,7 +49,11 @@ pub(crate) fn text(path: &[Part]) -> String {
     path.iter()
         .map(|part| match part {
             Part::Field(name) => format!(".{name}"),
-            Part::Key(key) => format!("[{key}]"),
+            Part::Key(key) => {
+                let key: Map<String, Value> = serde_json::from_str(key).unwrap_or_default();
+                let pairs: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                format!("[{}]", pairs.join(","))
+            }
             Part::Element(value) => format!("[={value}]"),
         })
         .collect()
@@ -64,32 +66,6 @@ pub(crate) fn at<'a>(value: &'a Value, path: &[Part]) -> Option<&'a Value> {
         Part::Key(key) => value.as_array()?.iter().find(|element| matches_key(element, key)),
         Part::Element(text) => value.as_array()?.iter().find(|element| element.to_string() == *text),
     })
-}
-
-/// Removes what is there.
-pub(crate) fn remove_at(value: &mut Value, path: &[Part]) {
-    let Some((first, rest)) = path.split_first() else { return };
-    match (value, first) {
-        (Value::Object(map), Part::Field(name)) if rest.is_empty() => {
-            map.remove(name);
-        }
-        (Value::Object(map), Part::Field(name)) => {
-            if let Some(inner) = map.get_mut(name) {
-                remove_at(inner, rest);
-            }
-        }
-        (Value::Array(elements), Part::Key(key)) if rest.is_empty() => elements.retain(|e| !matches_key(e, key)),
-        (Value::Array(elements), Part::Key(key)) => {
-            if let Some(element) = elements.iter_mut().find(|element| matches_key(element, key)) {
-                remove_at(element, rest);
-            }
-        }
-        (Value::Array(elements), Part::Element(text)) => {
-            let gone: Value = serde_json::from_str(text).unwrap_or_default();
-            elements.retain(|element| *element != gone);
-        }
-        _ => {}
-    }
 }
 
 fn matches_key(element: &Value, key: &str) -> bool {

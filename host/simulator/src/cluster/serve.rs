@@ -36,9 +36,13 @@ pub(crate) fn serve(
     admission: Option<&dyn Admission>,
     request: &Request<Bytes>,
 ) -> Response<Bytes> {
-    let (status, body) = match answer(store, admission, request) {
+    let target = Target::parse(&lock(store).kinds, request.uri());
+    let (status, body) = match answer(store, admission, request, target.as_ref()) {
         Ok(answer) => answer,
-        Err(refused) => (StatusCode::from_u16(refused.code).unwrap_or(StatusCode::BAD_REQUEST), status_of(&refused)),
+        Err(refused) => {
+            let code = StatusCode::from_u16(refused.code).unwrap_or(StatusCode::BAD_REQUEST);
+            (code, status_of(&refused, target.as_ref()))
+        }
     };
     let mut response = Response::new(Bytes::from(body.to_string()));
     *response.status_mut() = status;
@@ -46,9 +50,14 @@ pub(crate) fn serve(
     response
 }
 
-fn answer(store: &Mutex<Store>, admission: Option<&dyn Admission>, request: &Request<Bytes>) -> Answer {
-    let target = Target::parse(&lock(store).kinds, request.uri())
-        .ok_or_else(|| refused(404, "NotFound", "the server could not find the requested resource".into()))?;
+fn answer(
+    store: &Mutex<Store>,
+    admission: Option<&dyn Admission>,
+    request: &Request<Bytes>,
+    target: Option<&Target>,
+) -> Answer {
+    let target =
+        target.ok_or_else(|| refused(404, "NotFound", "the server could not find the requested resource".into()))?;
     if target.status && !target.kind.has_status {
         return Err(refused(404, "NotFound", format!("{} has no subresource status", target.kind.kind)));
     }
@@ -65,9 +74,9 @@ fn answer(store: &Mutex<Store>, admission: Option<&dyn Admission>, request: &Req
             None => {}
         }
     }
-    let writer = Writer::new(store, admission, &target);
+    let writer = Writer::new(store, admission, target);
     match (request.method(), &target.name) {
-        (&Method::GET, None) => Ok((StatusCode::OK, list(&lock(store), &target))),
+        (&Method::GET, None) => Ok((StatusCode::OK, list(&lock(store), target))),
         (&Method::GET, Some(name)) => {
             let identity = target.identity(name);
             lock(store).get(&identity).map(|s| (StatusCode::OK, s.visible())).ok_or_else(|| not_found(&identity))
@@ -87,9 +96,9 @@ fn patch(writer: &Writer<'_>, identity: &ObjectRef, request: &Request<Bytes>) ->
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match kind {
         "application/apply-patch+yaml" | "application/apply-patch+json" => writer.apply(identity, &object(request)?),
-        // Strategic merges are simulated as plain ones, which differ in lists only.
-        "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-            writer.merge(identity, &object(request)?)
+        "application/merge-patch+json" => writer.merge(identity, &object(request)?),
+        "application/strategic-merge-patch+json" if writer.merges_strategically() => {
+            writer.merge_strategically(identity, &object(request)?)
         }
         "application/json-patch+json" => writer.patch(identity, &body(request)?),
         other => Err(refused(415, "UnsupportedMediaType", format!("patches of type {other} are not supported"))),
@@ -117,10 +126,21 @@ fn list(store: &Store, target: &Target) -> Value {
             target.namespace.as_ref().is_none_or(|namespace| identity.namespace.as_ref() == Some(namespace))
                 && target.selects(identity, stored)
         })
-        .map(|(_, stored)| stored.visible())
+        .map(|(_, stored)| {
+            let mut item = stored.visible();
+            // The list says what its elements are, unless they are custom resources.
+            if let (Some(map), None) = (item.as_object_mut(), &target.kind.schema) {
+                map.retain(|key, _| key != "apiVersion" && key != "kind");
+            }
+            item
+        })
         .collect();
+    let mut metadata = json!({"resourceVersion": store.version().to_string()});
+    if let (Some(metadata), Some(_)) = (metadata.as_object_mut(), &target.kind.schema) {
+        metadata.insert("continue".into(), "".into());
+    }
     json!({
         "apiVersion": target.kind.api_version, "kind": format!("{}List", target.kind.kind),
-        "metadata": {"resourceVersion": store.version().to_string()}, "items": items,
+        "metadata": metadata, "items": items,
     })
 }

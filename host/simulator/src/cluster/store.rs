@@ -6,7 +6,12 @@ use k8s_openapi::jiff::Timestamp;
 use operator_core::ObjectRef;
 use serde_json::{Map, Value};
 
-use super::{Write, apply::Ownership, kinds::Kinds};
+use super::{
+    Write,
+    apply::Ownership,
+    garbage::Propagation,
+    kinds::{Kind, Kinds},
+};
 
 /// 2026-01-01T00:00:00Z.
 const BEGINNING: i64 = 1_767_225_600;
@@ -19,7 +24,7 @@ pub(crate) struct Store {
     pub(crate) writes: Vec<Write>,
     /// After so many more writes every further one fails.
     pub(crate) outage: Option<usize>,
-    objects: BTreeMap<ObjectRef, Stored>,
+    pub(super) objects: BTreeMap<ObjectRef, Stored>,
     version: u64,
     uids: u64,
 }
@@ -29,6 +34,15 @@ pub(crate) struct Store {
 pub(crate) struct Stored {
     pub(crate) object: Value,
     pub(crate) ownership: Ownership,
+}
+
+/// What becomes of an object that is deleted.
+#[derive(Clone, Debug)]
+pub(crate) enum Ended {
+    /// It is gone; so it was.
+    Gone(Stored),
+    /// It waits for its finalizers, or for its node.
+    Marked(Stored),
 }
 
 impl Default for Store {
@@ -108,13 +122,10 @@ impl Store {
         Timestamp::from_second(self.now).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
     }
 
-    /// Stores an object and gives it what the server gives: UID, versions, generation. What did not change gets no new
-    /// version. An object that is being deleted and has no finalizer left goes.
-    pub(crate) fn save(&mut self, identity: &ObjectRef, mut stored: Stored) -> Stored {
+    /// An object with what the server gives: UID, time, generation. The version is given when it is stored.
+    pub(crate) fn shaped(&self, identity: &ObjectRef, mut stored: Stored) -> Stored {
         let before = self.objects.get(identity);
-        if before.is_some_and(|before| before.object == stored.object && before.ownership == stored.ownership) {
-            return stored;
-        }
+        let counted = self.kinds.get(&identity.api_version, &identity.kind).is_some_and(Kind::has_generations);
         let generation = match before {
             None => 1,
             Some(before) => generation(&before.object) + i64::from(differs(&before.object, &stored.object)),
@@ -123,14 +134,30 @@ impl Store {
             || (format!("00000000-0000-0000-0000-{:012}", self.uids + 1).into(), self.time().into()),
             |before| (metadata(&before.object, "uid"), metadata(&before.object, "creationTimestamp")),
         );
+        edit_metadata(&mut stored.object, |metadata| {
+            if counted {
+                metadata.insert("generation".into(), generation.into());
+            }
+            metadata.insert("uid".into(), born.0);
+            metadata.insert("creationTimestamp".into(), born.1);
+        });
+        stored
+    }
+
+    /// Stores an object with what the server gives. What did not change gets no new version. An object that is being deleted and
+    /// has no finalizer left goes.
+    pub(crate) fn save(&mut self, identity: &ObjectRef, stored: Stored) -> Stored {
+        let before = self.objects.get(identity);
+        if before.is_some_and(|before| before.object == stored.object && before.ownership == stored.ownership) {
+            return stored;
+        }
+        let is_new = before.is_none();
+        let mut stored = self.shaped(identity, stored);
         self.version += 1;
-        self.uids += u64::from(before.is_none());
+        self.uids += u64::from(is_new);
         let version = self.version.to_string();
         edit_metadata(&mut stored.object, |metadata| {
             metadata.insert("resourceVersion".into(), version.into());
-            metadata.insert("generation".into(), generation.into());
-            metadata.insert("uid".into(), born.0);
-            metadata.insert("creationTimestamp".into(), born.1);
         });
         if is_deleted(&stored.object) && !has_finalizers(&stored.object) && !self.lingers(identity, &stored.object) {
             self.forget(identity);
@@ -155,12 +182,12 @@ impl Store {
 
     /// Deletes an object, or marks it when something must happen first; tells whether it was there.
     pub(crate) fn delete(&mut self, identity: &ObjectRef) -> bool {
-        self.end(identity, false)
+        self.end(identity, Propagation::Unsaid, false)
     }
 
     /// Deletes an object without waiting for the node that it runs on.
     pub(crate) fn delete_now(&mut self, identity: &ObjectRef) -> bool {
-        self.end(identity, true)
+        self.end(identity, Propagation::Unsaid, true)
     }
 
     /// Whether a pod that is deleted stays, because its node is silent and nobody knows whether it still runs there.
@@ -175,20 +202,36 @@ impl Store {
             .any(|c| text(c, "type").as_deref() == Some("Ready") && text(c, "status").as_deref() != Some("True"))
     }
 
-    fn end(&mut self, identity: &ObjectRef, now: bool) -> bool {
-        let Some(mut stored) = self.objects.get(identity).cloned() else { return false };
-        if !has_finalizers(&stored.object) && (now || !self.lingers(identity, &stored.object)) {
-            self.version += 1;
-            self.forget(identity);
-        } else if !is_deleted(&stored.object) {
+    /// Deletes an object and what depends on it as asked for; tells whether it was there.
+    pub(crate) fn end(&mut self, identity: &ObjectRef, propagation: Propagation, now: bool) -> bool {
+        match self.ended(identity, propagation, now) {
+            None => return false,
+            Some(Ended::Gone(_)) => {
+                self.version += 1;
+                self.forget(identity);
+            }
+            Some(Ended::Marked(stored)) => drop(self.save(identity, stored)),
+        }
+        true
+    }
+
+    /// What becomes of an object that is deleted.
+    pub(crate) fn ended(&self, identity: &ObjectRef, propagation: Propagation, now: bool) -> Option<Ended> {
+        let mut stored = self.objects.get(identity)?.clone();
+        propagation.mark(&mut stored.object);
+        let goes = !has_finalizers(&stored.object) && (now || !self.lingers(identity, &stored.object));
+        // Pods end by themselves, so that also one that goes at once is marked first.
+        if !is_deleted(&stored.object) && (!goes || identity.kind == "Pod") {
             let time = self.time();
             edit_metadata(&mut stored.object, |metadata| {
                 metadata.insert("deletionTimestamp".into(), time.into());
                 metadata.insert("deletionGracePeriodSeconds".into(), 0.into());
             });
-            self.save(identity, stored);
         }
-        true
+        if goes {
+            return Some(Ended::Gone(self.shaped(identity, stored)));
+        }
+        Some(Ended::Marked(stored))
     }
 
     pub(crate) fn put(&mut self, object: Value) {
@@ -212,37 +255,6 @@ impl Store {
         self.save(identity, stored);
         self.version != version
     }
-
-    /// Objects of which every owner is gone are deleted, and so is what is in a namespace that is gone; what their deletion
-    /// orphans goes with the next call. An owner in another namespace is none, as in a real cluster.
-    pub(crate) fn collect_garbage(&mut self) -> Vec<ObjectRef> {
-        let alive: BTreeMap<&str, &ObjectRef> = self
-            .objects
-            .iter()
-            .filter_map(|(identity, stored)| Some((stored.object.pointer("/metadata/uid")?.as_str()?, identity)))
-            .collect();
-        let orphaned = |identity: &ObjectRef, stored: &Stored| {
-            let owners = stored.object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-            let lives = |owner: &Value| {
-                let found = owner.get("uid").and_then(Value::as_str).and_then(|uid| alive.get(uid));
-                found.is_some_and(|found| found.namespace.is_none() || found.namespace == identity.namespace)
-            };
-            owners.is_some_and(|owners| !owners.is_empty() && !owners.iter().any(lives))
-        };
-        let homeless = |identity: &ObjectRef| {
-            let namespace = identity.namespace.as_deref().filter(|namespace| *namespace != "default");
-            namespace.is_some_and(|name| !self.objects.contains_key(&ObjectRef::cluster("v1", "Namespace", name)))
-        };
-        let garbage: Vec<ObjectRef> = self
-            .objects
-            .iter()
-            .filter(|(identity, stored)| {
-                !is_deleted(&stored.object) && (orphaned(identity, stored) || homeless(identity))
-            })
-            .map(|(identity, _)| identity.clone())
-            .collect();
-        garbage.into_iter().filter(|identity| self.delete(identity)).collect()
-    }
 }
 
 fn metadata(object: &Value, key: &str) -> Value {
@@ -263,7 +275,7 @@ fn has_finalizers(object: &Value) -> bool {
     object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|finalizers| !finalizers.is_empty())
 }
 
-fn is_deleted(object: &Value) -> bool {
+pub(super) fn is_deleted(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some()
 }
 
@@ -272,12 +284,16 @@ fn generation(object: &Value) -> i64 {
 }
 
 /// Whether anything but metadata and status differs: what makes a new generation. So does the mark of deletion.
+///
+/// Annotations of a Deployment count as well.
 fn differs(a: &Value, b: &Value) -> bool {
     let relevant = |object: &Value| {
         let mut object = object.as_object().cloned().unwrap_or_default();
         object.remove("status");
-        let deleted = object.remove("metadata").and_then(|m| m.get("deletionTimestamp").cloned());
-        (object, deleted)
+        let metadata = object.remove("metadata").unwrap_or_default();
+        let noted = object.get("kind").and_then(Value::as_str) == Some("Deployment");
+        let annotations = metadata.get("annotations").filter(|_| noted).cloned();
+        (object, metadata.get("deletionTimestamp").cloned(), annotations)
     };
     relevant(a) != relevant(b)
 }

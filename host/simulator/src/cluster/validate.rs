@@ -24,6 +24,9 @@ pub(crate) fn causes(identity: &ObjectRef, schema: Option<&Value>, object: &Valu
         found.push(invalid("metadata.name", "must be lower-case letters, digits, - and . (RFC 1123), at most 253"));
     }
     labels(object.pointer("/metadata/labels"), "metadata.labels", &mut found);
+    if let Some(old) = old {
+        late_finalizers(object, old, &mut found);
+    }
     match schema {
         Some(schema) => {
             let violations = schema::violations(schema, object).into_iter();
@@ -45,6 +48,13 @@ fn built_in(identity: &ObjectRef, object: &Value, old: Option<&Value>, found: &m
     }
     match kind {
         "Pod" => pod(object.get("spec"), "spec", &[], found),
+        "Service" => service(object, found),
+        "RoleBinding" | "ClusterRoleBinding" => {
+            if object.get("roleRef").is_none_or(|role| text(role, "name").is_empty()) {
+                found.push(required("roleRef.name"));
+            }
+        }
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => webhooks(object, found),
         "PodDisruptionBudget" => budget(object, found),
         "PersistentVolumeClaim" => claim(object, found),
         _ => {}
@@ -59,6 +69,45 @@ fn budget(object: &Value, found: &mut Vec<Cause>) {
     let there = |field: &str| object.pointer(&format!("/spec/{field}")).is_some();
     if there("minAvailable") && there("maxUnavailable") {
         found.push(invalid("spec", "minAvailable and maxUnavailable cannot be both set"));
+    }
+}
+
+/// What is being deleted waits for nobody new.
+fn late_finalizers(object: &Value, old: &Value, found: &mut Vec<Cause>) {
+    let of =
+        |object: &Value| object.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let before = of(old);
+    let deleted = old.pointer("/metadata/deletionTimestamp").is_some();
+    if deleted && of(object).iter().any(|finalizer| !before.contains(finalizer)) {
+        let message = "no new finalizers can be added if the object is being deleted";
+        found.push(forbidden("metadata.finalizers", message));
+    }
+}
+
+/// A webhook is somewhere.
+fn webhooks(object: &Value, found: &mut Vec<Cause>) {
+    let webhooks = object.get("webhooks").and_then(Value::as_array).into_iter().flatten();
+    let nowhere = |webhook: &Value| {
+        let there = |field: &str| webhook.pointer(&format!("/clientConfig/{field}")).is_some();
+        there("url") == there("service")
+    };
+    let nowhere = webhooks.enumerate().filter(|(_, webhook)| nowhere(webhook));
+    found.extend(nowhere.map(|(index, _)| required(&format!("webhooks[{index}].clientConfig"))));
+}
+
+/// Ports of a Service are told apart by their names, and only a balancer has addresses.
+fn service(object: &Value, found: &mut Vec<Cause>) {
+    let ports = object.pointer("/spec/ports").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let of = |field: &str| object.pointer(&format!("/spec/{field}")).and_then(Value::as_str);
+    if object.pointer("/status/loadBalancer/ingress").is_some() && of("type") != Some("LoadBalancer") {
+        found.push(forbidden("status.loadBalancer.ingress", "may only be used when `spec.type` is 'LoadBalancer'"));
+    }
+    if ports.is_empty() && of("clusterIP") != Some("None") && of("type") != Some("ExternalName") {
+        found.push(required("spec.ports"));
+    }
+    if ports.len() > 1 {
+        let nameless = ports.iter().enumerate().filter(|(_, port)| text(port, "name").is_empty());
+        found.extend(nameless.map(|(index, _)| required(&format!("spec.ports[{index}].name"))));
     }
 }
 

@@ -1,37 +1,28 @@
 //! The verbs that change something.
 
+mod prepare;
+
 use std::sync::Mutex;
 
 use http::StatusCode;
-use operator_core::{ObjectRef, schema};
+use operator_core::ObjectRef;
 use serde_json::{Value, json};
 
 use super::{
     Admission, Refused,
-    apply::{Applier, Ownership},
-    defaults, patches,
-    refused::{conflict, invalid, modified, not_found, refused},
+    apply::{Ownership, Reach, Writing},
+    garbage::Propagation,
+    patches,
+    refused::{another, conflict, exists, modified, not_found, refused, unversioned},
     request::Target,
     serve::{Answer, Write, lock},
-    store::{Store, Stored, edit_metadata},
+    store::{Ended, Store, Stored, edit_metadata},
     types::Type,
-    validate,
 };
+use prepare::{keep_server_metadata, untyped};
 
 /// How often a patch is tried again when somebody else wrote in between.
 const TRIES: usize = 5;
-
-/// What the server keeps to itself: whoever sends it, it stays as it is.
-const SERVER_METADATA: [&str; 8] = [
-    "name",
-    "namespace",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-];
 
 /// Carries out one writing request.
 pub(crate) struct Writer<'a> {
@@ -58,25 +49,33 @@ impl<'a> Writer<'a> {
             return Err(refused(422, "Invalid", "metadata.name or metadata.generateName is required".into()));
         }
         let identity = self.target.identity(&name);
-        if lock(self.store).get(&identity).is_some() {
-            return Err(refused(409, "AlreadyExists", format!("{identity} already exists")));
-        }
         keep_server_metadata(&identity, &mut object, None);
         if let (Some(map), true) = (object.as_object_mut(), self.target.kind.has_status) {
             map.remove("status");
         }
-        let object = self.prepared(&identity, object, None)?;
+        let object = self.decoded(&identity, object);
         let mut stored = Stored::default();
-        stored.ownership.update(&json!({}), &object, self.of(), &self.manager, false);
-        stored.object = object;
+        stored.ownership.update(&self.of().empty(), &object, self.of(), self.writing());
+        stored.object = self.admitted(&identity, object, None)?;
+        if lock(self.store).get(&identity).is_some() {
+            return Err(exists(self.target, &identity));
+        }
         Ok((StatusCode::CREATED, self.commit("create", &identity, None, stored)?))
     }
 
     pub(crate) fn replace(&self, identity: &ObjectRef, sent: &Value) -> Answer {
-        let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
-        let before = self.existing(identity)?;
-        if version(sent).is_some() && version(sent) != version(&before.object) {
-            return Err(modified(identity));
+        let there = lock(self.store).get(identity).cloned();
+        let Some(before) = there else {
+            let creates = self.target.kind.is_created_by_update() && !self.target.status;
+            return if creates { self.create(sent.clone()) } else { Err(not_found(identity)) };
+        };
+        let named = sent.pointer("/metadata/name").and_then(Value::as_str).filter(|name| !name.is_empty());
+        if named.is_some_and(|name| name != identity.name) {
+            return Err(refused(400, "BadRequest", "the name of the object does not match the name on the URL".into()));
+        }
+        let version = sent.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default();
+        if version.is_empty() && !self.target.kind.updates_any_version() {
+            return Err(unversioned(self.target, identity));
         }
         self.change("update", identity, before, sent.clone())
     }
@@ -84,22 +83,31 @@ impl<'a> Writer<'a> {
     pub(crate) fn merge(&self, identity: &ObjectRef, patch: &Value) -> Answer {
         retried(|| {
             let before = self.existing(identity)?;
-            let mut object = before.object.clone();
+            let mut object = before.visible();
             patches::merge(&mut object, patch);
+            self.change("patch", identity, before, object)
+        })
+    }
+
+    /// Custom resources do not say how their lists are merged by a patch.
+    pub(crate) fn merges_strategically(&self) -> bool {
+        self.target.kind.schema.is_none()
+    }
+
+    pub(crate) fn merge_strategically(&self, identity: &ObjectRef, patch: &Value) -> Answer {
+        retried(|| {
+            let before = self.existing(identity)?;
+            let mut object = before.visible();
+            patches::strategic(&mut object, patch, self.of());
             self.change("patch", identity, before, object)
         })
     }
 
     pub(crate) fn patch(&self, identity: &ObjectRef, patch: &Value) -> Answer {
         retried(|| {
-            let mut before = self.existing(identity)?;
-            let visible = before.visible();
-            let mut object = visible.clone();
+            let before = self.existing(identity)?;
+            let mut object = before.visible();
             patches::json(&mut object, patch).map_err(|message| refused(422, "Invalid", message))?;
-            let claims = |object: &Value| object.pointer("/metadata/managedFields").cloned();
-            if let Some(claims) = claims(&object).filter(|changed| Some(changed) != claims(&visible).as_ref()) {
-                before.ownership = Ownership::read(&claims);
-            }
             self.change("patch", identity, before, object)
         })
     }
@@ -120,13 +128,12 @@ impl<'a> Writer<'a> {
 
     fn try_apply(&self, identity: &ObjectRef, config: &Value) -> Answer {
         let before = lock(self.store).get(identity).cloned();
-        if before.is_none() && self.target.status {
+        if before.is_none() && self.target.status && !self.target.kind.is_created_by_update() {
             return Err(not_found(identity));
         }
-        let version = config.pointer("/metadata/resourceVersion");
-        let there = before.as_ref().and_then(|before| before.object.pointer("/metadata/resourceVersion"));
-        if version.is_some() && version != there {
-            return Err(modified(identity));
+        // What the server cannot type it does not apply; of built-in kinds, no table of all fields is kept here.
+        if let Some(why) = self.target.kind.schema.as_ref().and_then(|schema| untyped(schema, config)) {
+            return Err(refused(500, "", format!("failed to create typed patch object: {why}")));
         }
         let uid = |object: &Value| object.pointer("/metadata/uid").cloned();
         if let Some(wanted) = uid(config)
@@ -139,18 +146,26 @@ impl<'a> Writer<'a> {
             ));
         }
         let mut stored = before.clone().unwrap_or_default();
-        let object = if stored.object.is_null() { json!({}) } else { stored.object.clone() };
-        let by = Applier {
-            manager: &self.manager,
-            status: self.target.status,
-            force: self.target.parameter("force") == Some("true"),
-        };
-        let merged = stored.ownership.apply(&object, config, self.of(), by);
+        let object = if stored.object.is_null() { self.of().empty() } else { stored.object.clone() };
+        let force = self.target.parameter("force") == Some("true");
+        let merged = stored.ownership.apply(&object, config, self.of(), self.writing(), force);
         let mut merged = merged.map_err(|conflicts| conflict(&conflicts))?;
+        let version = config.pointer("/metadata/resourceVersion");
+        let there = before.as_ref().and_then(|before| before.object.pointer("/metadata/resourceVersion"));
+        // Of what is not there, no version can be meant.
+        if before.is_some() && version.is_some() && version != there {
+            return Err(modified(identity));
+        }
         let old = before.as_ref().map(|before| &before.object);
+        self.keep_other_resource(&mut merged, old);
         keep_server_metadata(identity, &mut merged, old);
-        stored.object = self.prepared(identity, merged, old)?;
-        stored.ownership.forget_missing(&stored.object);
+        stored.object = self.admitted(identity, self.reached(self.decoded(identity, merged), old), old)?;
+        if let (true, None, Some(version)) = (self.dry_run, &before, version) {
+            // It is shown as it was sent.
+            edit_metadata(&mut stored.object, |metadata| {
+                drop(metadata.insert("resourceVersion".into(), version.clone()))
+            });
+        }
         let code = if before.is_none() { StatusCode::CREATED } else { StatusCode::OK };
         Ok((code, self.commit("apply", identity, before.as_ref(), stored)?))
     }
@@ -161,23 +176,46 @@ impl<'a> Writer<'a> {
             let wanted = options.pointer(&format!("/preconditions/{field}")).and_then(Value::as_str);
             let there = before.object.pointer(&format!("/metadata/{field}")).and_then(Value::as_str);
             if wanted.is_some() && wanted != there {
-                return Err(refused(409, "Conflict", format!("{identity} has another {field} than the precondition")));
+                return Err(another(identity, field));
             }
         }
         if let (Some(admission), true) = (self.admission, self.target.kind.schema.is_some()) {
             admission.admit(identity, None, Some(&before.object))?;
         }
-        if !self.dry_run {
-            let now = options.get("gracePeriodSeconds").and_then(Value::as_i64) == Some(0);
-            let mut store = lock(self.store);
+        let now = options.get("gracePeriodSeconds").and_then(Value::as_i64) == Some(0);
+        let dry_run = self.dry_run || options.pointer("/dryRun/0").and_then(Value::as_str) == Some("All");
+        let propagation = Propagation::of(options);
+        let mut store = lock(self.store);
+        let ended = store.ended(identity, propagation, now).ok_or_else(|| not_found(identity))?;
+        if !dry_run {
             store.writes.push(self.write("delete", identity));
-            if now {
-                store.delete_now(identity)
-            } else {
-                store.delete(identity)
-            };
+            store.end(identity, propagation, now);
         }
-        Ok((StatusCode::OK, json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success"})))
+        let shown = match ended {
+            Ended::Marked(stored) => {
+                store.get(identity).filter(|_| !dry_run).cloned().unwrap_or_else(|| store.shaped(identity, stored))
+            }
+            // What waited already is shown as it waited.
+            Ended::Gone(_)
+                if identity.kind == "Pod" && before.object.pointer("/metadata/deletionTimestamp").is_some() =>
+            {
+                before
+            }
+            Ended::Gone(stored) if self.target.kind.shows_deleted() => stored,
+            Ended::Gone(stored) => return Ok((StatusCode::OK, self.deleted(&stored))),
+        };
+        Ok((StatusCode::OK, shown.visible()))
+    }
+
+    /// What a deletion answers when the object is gone.
+    fn deleted(&self, stored: &Stored) -> Value {
+        let of = |pointer: &str| stored.object.pointer(pointer).cloned().unwrap_or_default();
+        let mut details =
+            json!({"kind": self.target.kind.plural, "name": of("/metadata/name"), "uid": of("/metadata/uid")});
+        if let (Some(details), Some(group)) = (details.as_object_mut(), self.target.kind.group()) {
+            details.insert("group".into(), group.into());
+        }
+        json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "details": details})
     }
 
     fn existing(&self, identity: &ObjectRef) -> Result<Stored, Refused> {
@@ -185,7 +223,21 @@ impl<'a> Writer<'a> {
     }
 
     fn of(&self) -> Type<'_> {
-        Type::of(self.target.kind.schema.as_ref())
+        Type::of(&self.target.kind.api_version, &self.target.kind.kind, self.target.kind.schema.as_ref())
+    }
+
+    fn writing(&self) -> Writing<'_> {
+        let kind = &self.target.kind;
+        let reach = match (self.target.status, kind.has_status) {
+            (false, false) => Reach::All,
+            (false, true) => Reach::AllButStatus,
+            (true, _) => Reach::AllButSpec(match kind.kind.as_str() {
+                "Deployment" => Some("labels"),
+                "Pod" => Some("ownerReferences"),
+                _ => None,
+            }),
+        };
+        Writing { manager: &self.manager, status: self.target.status, reach }
     }
 
     fn write(&self, verb: &'static str, identity: &ObjectRef) -> Write {
@@ -193,24 +245,28 @@ impl<'a> Writer<'a> {
     }
 
     /// An update or a patch: whoever sent it owns what it changed.
-    fn change(&self, verb: &'static str, identity: &ObjectRef, before: Stored, mut object: Value) -> Answer {
-        // Main resource and status are written apart.
-        if self.target.kind.has_status {
-            let (rest, status) = if self.target.status { (&before.object, &object) } else { (&object, &before.object) };
-            let status = status.get("status").cloned();
-            let mut mixed = rest.clone();
-            if let Some(map) = mixed.as_object_mut() {
-                map.remove("status");
-                map.extend(status.map(|status| ("status".to_owned(), status)));
+    fn change(&self, verb: &'static str, identity: &ObjectRef, mut before: Stored, mut object: Value) -> Answer {
+        for field in ["/metadata/resourceVersion", "/metadata/uid"] {
+            let meant = object.pointer(field).filter(|meant| meant.as_str() != Some(""));
+            if meant.is_some() && meant != before.object.pointer(field) {
+                return Err(modified(identity));
             }
-            object = mixed;
         }
+        if let Some(claims) = object.pointer("/metadata/managedFields").filter(|_| !self.target.status) {
+            let claimed = Ownership::read(claims);
+            if claimed != Ownership::default() || *claims == json!([{}]) {
+                before.ownership = claimed;
+            }
+        }
+        self.keep_other_resource(&mut object, Some(&before.object));
         keep_server_metadata(identity, &mut object, Some(&before.object));
-        let object = self.prepared(identity, object, Some(&before.object))?;
+        let object = self.decoded(identity, object);
         let mut stored = before.clone();
-        stored.ownership.update(&before.object, &object, self.of(), &self.manager, self.target.status);
-        stored.object = object;
-        stored.ownership.forget_missing(&stored.object);
+        // Who has written down no claims so far is asked for none, until somebody applies.
+        if stored.ownership != Ownership::default() {
+            stored.ownership.update(&before.object, &object, self.of(), self.writing());
+        }
+        stored.object = self.admitted(identity, self.reached(object, Some(&before.object)), Some(&before.object))?;
         Ok((StatusCode::OK, self.commit(verb, identity, Some(&before), stored)?))
     }
 
@@ -229,59 +285,10 @@ impl<'a> Writer<'a> {
             return Err(modified(identity));
         }
         if self.dry_run {
-            return Ok(stored.visible());
+            return Ok(store.shaped(identity, stored).visible());
         }
         store.writes.push(self.write(verb, identity));
         Ok(store.save(identity, stored).visible())
-    }
-
-    /// What comes between request and store: defaults and pruning, webhooks, defaults again, validation.
-    fn prepared(&self, identity: &ObjectRef, mut object: Value, old: Option<&Value>) -> Result<Value, Refused> {
-        let namespace_there = identity.namespace.as_ref().is_none_or(|namespace| {
-            namespace == "default" || lock(self.store).get(&ObjectRef::cluster("v1", "Namespace", namespace)).is_some()
-        });
-        if !namespace_there {
-            let namespace = identity.namespace.as_deref().unwrap_or_default();
-            return Err(refused(404, "NotFound", format!("namespaces {namespace:?} not found")));
-        }
-        let schema = self.target.kind.schema.as_ref();
-        match schema {
-            None => {
-                if old.is_none() {
-                    defaults::on_creation(&identity.kind, &mut object);
-                }
-                defaults::apply(&identity.kind, &mut object);
-            }
-            Some(schema) => {
-                schema::apply_defaults(schema, &mut object);
-                schema::prune(schema, &mut object);
-            }
-        }
-        if let (Some(admission), Some(schema), false) = (self.admission, schema, self.target.status) {
-            // What is missing, a webhook may still add; what is wrong, it need not see.
-            let wrong = validate::causes(identity, Some(schema), &object, old);
-            let wrong: Vec<_> = wrong.into_iter().filter(|(_, reason, _)| reason != "FieldValueRequired").collect();
-            if !wrong.is_empty() {
-                return Err(invalid(identity, wrong));
-            }
-            object = admission.admit(identity, Some(&object), old)?.object.unwrap_or(object);
-            schema::apply_defaults(schema, &mut object);
-            schema::prune(schema, &mut object);
-        }
-        let mut causes = Vec::new();
-        match (identity.kind.as_str(), schema, old) {
-            ("Service", None, _) => {
-                let others = lock(self.store).others(identity);
-                causes = validate::addresses::give(&mut object, old, &others);
-            }
-            ("PersistentVolumeClaim", None, Some(old)) => {
-                let classes = lock(self.store).objects("storage.k8s.io/v1", "StorageClass");
-                validate::growth::refusal(identity, &object, old, &classes).map_or(Ok(()), Err)?;
-            }
-            _ => {}
-        }
-        causes.extend(validate::causes(identity, schema, &object, old));
-        if causes.is_empty() { Ok(object) } else { Err(invalid(identity, causes)) }
     }
 }
 
@@ -295,23 +302,4 @@ fn retried(attempt: impl Fn() -> Answer) -> Answer {
         }
     }
     attempt()
-}
-
-/// Sets what names the object, and keeps what only the server sets.
-fn keep_server_metadata(identity: &ObjectRef, object: &mut Value, old: Option<&Value>) {
-    if let Some(map) = object.as_object_mut() {
-        map.insert("apiVersion".into(), identity.api_version.clone().into());
-        map.insert("kind".into(), identity.kind.clone().into());
-    }
-    edit_metadata(object, |metadata| {
-        metadata.remove("managedFields");
-        for key in SERVER_METADATA {
-            metadata.remove(key);
-            let kept = old.and_then(|old| old.get("metadata")).and_then(|metadata| metadata.get(key));
-            metadata.extend(kept.map(|kept| (key.to_owned(), kept.clone())));
-        }
-        metadata.insert("name".into(), identity.name.clone().into());
-        metadata
-            .extend(identity.namespace.as_ref().map(|namespace| ("namespace".to_owned(), namespace.clone().into())));
-    });
 }

@@ -32,11 +32,14 @@ fn defaults_of_the_schema_are_stored_and_belong_to_nobody() {
 }
 
 #[test]
-fn fields_that_the_schema_does_not_know_are_dropped() {
+fn fields_that_the_schema_does_not_know_are_dropped_or_cannot_be_applied() {
     let cluster = with_things();
-    let (code, object) = apply(&cluster, THING, "one", &thing(json!({"mdoe": "A"})));
+    let things = "/apis/example.org/v1/namespaces/a/things";
+    let (code, object) = post(&cluster, things, &thing(json!({"mdoe": "A"})));
     assert_eq!((code, &object["spec"]), (201, &json!({"port": 80})));
-    assert_eq!(managers(&object), Vec::<String>::new());
+    let (code, status) = apply(&cluster, THING, "one", &thing(json!({"mdoe": "A"})));
+    assert_eq!((code, status.get("reason")), (500, None));
+    assert!(status["message"].as_str().unwrap().ends_with(".spec.mdoe: field not declared in schema"), "{status}");
 }
 
 #[test]
@@ -61,7 +64,7 @@ fn the_status_is_written_apart_from_the_rest() {
     assert_eq!((code, &stored["status"]["state"], &stored["spec"]["mode"]), (200, &json!("ok"), &json!("A")));
     assert_eq!(stored["metadata"]["managedFields"][1]["subresource"], "status");
     assert_eq!(stored["metadata"]["generation"], 1, "a status makes no generation");
-    let (_, stored) = put(&cluster, THING, &thing(json!({"mode": "B"})));
+    let (_, stored) = merge(&cluster, THING, &json!({"spec": {"mode": "B"}, "status": {"state": "no"}}));
     assert_eq!(stored["status"]["state"], "ok", "an update of the rest keeps the status");
 }
 
@@ -101,7 +104,13 @@ impl Admission for Hook {
         let mut object = object.cloned().unwrap_or_default();
         if object["spec"]["port"] == 13 {
             let causes = vec![("spec.port".into(), "FieldValueInvalid".into(), "13 brings bad luck".into())];
-            return Err(Refused { code: 403, reason: "Forbidden".into(), message: "denied".into(), causes });
+            return Err(Refused {
+                code: 403,
+                reason: "Forbidden".into(),
+                message: "denied".into(),
+                causes,
+                about: None,
+            });
         }
         if object["spec"]["mode"].is_null() {
             object["spec"]["mode"] = "B".into();
@@ -131,7 +140,7 @@ fn admission_never_sees_what_the_schema_refuses() {
     }
     let cluster = with_things();
     cluster.set_admission(Arc::new(Unreachable));
-    assert_eq!(apply(&cluster, THING, "one", &thing(json!({"port": "x"}))).0, 422);
+    assert_eq!(apply(&cluster, THING, "one", &thing(json!({"port": 0}))).0, 422);
 }
 
 #[test]

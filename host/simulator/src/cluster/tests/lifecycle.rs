@@ -15,7 +15,7 @@ fn the_server_gives_identity_version_and_time() {
     assert_eq!(code, 201);
     assert_eq!(object["metadata"]["creationTimestamp"], "2026-01-01T00:01:00Z");
     assert_ne!(object["metadata"]["uid"], "mine");
-    assert_eq!(object["metadata"]["generation"], 1);
+    assert_eq!(object["metadata"]["generation"], Value::Null, "nothing counts the changes of such a kind");
 }
 
 #[test]
@@ -92,6 +92,41 @@ fn garbage_is_collected_through_all_generations() {
         gone.extend(round.into_iter().map(|identity| identity.name));
     }
     assert_eq!(gone, ["middle", "leaf"]);
+}
+
+/// Collects garbage until there is none.
+fn collect(cluster: &FakeCluster) {
+    while !cluster.collect_garbage().is_empty() {}
+}
+
+#[test]
+fn what_is_deleted_in_the_foreground_goes_after_what_depends_on_it() {
+    let cluster = cluster();
+    let (_, top) = post(&cluster, MAPS, &config_map(json!({})));
+    let mut child = owned("child", &top);
+    child["metadata"]["finalizers"] = json!(["x/one"]);
+    post(&cluster, MAPS, &child);
+    let (_, shown) = delete(&cluster, MAP, &json!({"propagationPolicy": "Foreground"}));
+    assert_eq!(shown["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    collect(&cluster);
+    let path = format!("{MAPS}/child");
+    assert!(get(&cluster, &path).1["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(get(&cluster, MAP).0, 200, "it waits");
+    merge(&cluster, &path, &json!({"metadata": {"finalizers": null}}));
+    collect(&cluster);
+    assert_eq!((get(&cluster, &path).0, get(&cluster, MAP).0), (404, 404));
+}
+
+#[test]
+fn orphans_stay_without_their_owner() {
+    let cluster = cluster();
+    let (_, top) = post(&cluster, MAPS, &config_map(json!({})));
+    post(&cluster, MAPS, &owned("child", &top));
+    delete(&cluster, MAP, &json!({"propagationPolicy": "Orphan"}));
+    collect(&cluster);
+    assert_eq!(get(&cluster, MAP).0, 404);
+    let (code, child) = get(&cluster, &format!("{MAPS}/child"));
+    assert_eq!((code, child["metadata"].get("ownerReferences")), (200, None));
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn node_ports_are_given_or_taken_as_asked_for() {
     };
     let asked = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30_000}]});
     assert_eq!(ports(put_service(&cluster, "s", asked)), [30_000]);
-    let open = json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]});
+    let open = json!({"type": "NodePort", "ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]});
     assert_eq!(ports(put_service(&cluster, "t", open.clone())), [30_001, 30_002]);
     assert_eq!(ports(put_service(&cluster, "t", open)), [30_001, 30_002], "they stay");
 }

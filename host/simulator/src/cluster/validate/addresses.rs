@@ -14,6 +14,11 @@ pub(crate) fn give(service: &mut Value, old: Option<&Value>, others: &[Value]) -
         return found;
     }
     cluster_ip(service, old, others);
+    if let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut)
+        && spec.get("type").and_then(Value::as_str) != Some("LoadBalancer")
+    {
+        spec.remove("allocateLoadBalancerNodePorts");
+    }
     if matches!(text(service, "/spec/type"), "NodePort" | "LoadBalancer") {
         if text(service, "/spec/clusterIP") == "None" {
             found.push(invalid("spec.clusterIPs[0]", "may not be set to 'None' for NodePort services"));
@@ -42,6 +47,13 @@ fn cluster_ip(service: &mut Value, old: Option<&Value>, others: &[Value]) {
         }
     };
     if let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) {
+        // Endpoints that nobody selects may be of any family.
+        let any = old.is_none() && address == "None" && spec.get("selector").is_none();
+        let families = if any { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) };
+        let policy = json!(if any { "RequireDualStack" } else { "SingleStack" });
+        for (field, value) in [("ipFamilyPolicy", policy), ("ipFamilies", families)] {
+            spec.entry(field).or_insert(value);
+        }
         spec.insert("clusterIPs".into(), json!([address]));
         spec.insert("clusterIP".into(), address.into());
     }

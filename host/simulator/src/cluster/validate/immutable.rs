@@ -21,11 +21,16 @@ pub(super) fn causes(kind: &str, object: &Value, old: &Value, found: &mut Vec<Ca
             frozen(object, old, found);
         }
         "ConfigMap" => frozen(object, old, found),
+        "ControllerRevision" => keep(object, old, &["data"], found),
         "RoleBinding" | "ClusterRoleBinding" if object.get("roleRef") != old.get("roleRef") => {
             found.push(invalid("roleRef", "cannot change roleRef"));
         }
         "StorageClass" => {
-            keep(object, old, &["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"], found);
+            for field in ["provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"] {
+                if object.get(field) != old.get(field) {
+                    found.push(forbidden(field, "updates are forbidden"));
+                }
+            }
         }
         _ => {}
     }
@@ -44,9 +49,9 @@ fn keep(object: &Value, old: &Value, fields: &[&str], found: &mut Vec<Cause>) {
 }
 
 fn frozen(object: &Value, old: &Value, found: &mut Vec<Cause>) {
-    for field in ["data", "binaryData"] {
+    for field in ["immutable", "data", "binaryData"] {
         if old.get("immutable") == Some(&Value::Bool(true)) && old.get(field) != object.get(field) {
-            found.push(invalid(field, "field is immutable when `immutable` is set"));
+            found.push(forbidden(field, "field is immutable when `immutable` is set"));
         }
     }
 }
@@ -111,7 +116,7 @@ fn service(object: &Value, old: &Value, found: &mut Vec<Cause>) {
 /// Of a pod's specification only images and tolerations change, and the node is given once.
 fn pod(object: &Value, old: &Value, found: &mut Vec<Cause>) {
     let fixed = |pod: &Value| {
-        let mut spec = rest(pod, &["tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds"]);
+        let mut spec = rest(pod, &["tolerations", "activeDeadlineSeconds"]);
         for list in ["containers", "initContainers"] {
             for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
                 if let Some(container) = container.as_object_mut() {
@@ -124,6 +129,20 @@ fn pod(object: &Value, old: &Value, found: &mut Vec<Cause>) {
         }
         spec
     };
+    for list in ["containers", "initContainers"] {
+        let count = |pod: &Value| pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array).map_or(0, Vec::len);
+        if count(object) != count(old) {
+            let message = "pod updates may not add or remove containers";
+            found.push(forbidden(&format!("spec.{list}"), message));
+            return;
+        }
+    }
+    let tolerations =
+        |pod: &Value| pod.pointer("/spec/tolerations").and_then(Value::as_array).cloned().unwrap_or_default();
+    let after = tolerations(object);
+    if tolerations(old).iter().any(|toleration| !after.contains(toleration)) {
+        found.push(forbidden("spec.tolerations", "existing toleration can not be modified"));
+    }
     if fixed(object) != fixed(old) {
         let message = "pod updates may not change fields other than `spec.containers[*].image`, \
                        `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` and \
