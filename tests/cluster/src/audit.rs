@@ -22,15 +22,16 @@ pub(crate) fn policy() -> String {
 /// The events about requests that were to change something.
 pub(crate) fn writes(folder: &Path) -> Vec<Value> {
     let mut events = read(folder);
-    events.retain(|event| WRITES.iter().any(|verb| event["verb"] == *verb));
+    events.retain(|event| WRITES.iter().any(|verb| event.get("verb").is_some_and(|known| known == verb)));
     events
 }
 
 /// The events about all requests of those who are tested.
 pub(crate) fn of_audited(folder: &Path) -> Vec<Value> {
     let audited = |group: &Value| *group == AUDITED || *group == ACCOUNTS;
+    let groups = |event: &Value| event.pointer("/user/groups").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut events = read(folder);
-    events.retain(|event| event["user"]["groups"].as_array().is_some_and(|groups| groups.iter().any(audited)));
+    events.retain(|event| groups(event).iter().any(audited));
     events
 }
 

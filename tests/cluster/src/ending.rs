@@ -12,7 +12,7 @@ pub type Announced = (String, String);
 /// The requests that were forbidden and not announced, and what was announced and not forbidden, one line each. `requests` are events of an
 /// audit log.
 pub fn forbidden(requests: &[Value], announced: &[Announced]) -> Vec<String> {
-    let refused: Vec<&Value> = requests.iter().filter(|event| event["responseStatus"]["code"] == 403).collect();
+    let refused: Vec<&Value> = requests.iter().filter(|event| is_forbidden(event)).collect();
     let of = |event: &Value| -> Announced { (text(event, "/verb"), text(event, "/objectRef/resource")) };
     let unexpected = refused.iter().filter(|event| !announced.contains(&of(event)));
     let mut lines: BTreeSet<String> = unexpected.map(|event| described(event)).collect();
@@ -23,6 +23,10 @@ pub fn forbidden(requests: &[Value], announced: &[Announced]) -> Vec<String> {
         missed.map(|(verb, resource)| format!("`{verb} {resource}` was announced as forbidden, and never was")),
     );
     lines.into_iter().collect()
+}
+
+fn is_forbidden(event: &Value) -> bool {
+    event.pointer("/responseStatus/code").is_some_and(|code| *code == 403)
 }
 
 fn described(event: &Value) -> String {

@@ -215,13 +215,13 @@ async fn a_module_that_is_called_again_after_another_webhook_changes_nothing_mor
     let (path, others) = (folder.path().display().to_string(), Balancer::start().await);
     let meddler = reached(&stage, &others, &["--namespace", "second", "--modules", &path]).await;
 
-    let meddled = async || tried(&stage, GREETINGS, &greeting("g", &json!({"name": "you"}))).await.unwrap();
+    let greeted = async || tried(&stage, GREETINGS, &greeting("g", &json!({"name": "you"}))).await.unwrap();
     greetings_get_defaults(&stage).await;
-    until("a webhook that meddles", meddled, |made| made["metadata"]["labels"]["example.com/meddled"] == "yes").await;
+    until("a webhook that meddles", greeted, |made| made["metadata"]["labels"]["example.com/meddled"] == "yes").await;
     let path = "/mutate-example-com-v1-greeting";
     let before = (answered(&operator, path, "patched").await, answered(&operator, path, "allowed").await);
     for _ in 0..20 {
-        let made = meddled().await;
+        let made = greeted().await;
         assert_eq!(made["spec"], json!({"name": "you", "salutation": "Hello"}));
         assert_eq!(made["metadata"]["labels"], json!({"example.com/meddled": "yes"}));
     }

@@ -4,15 +4,18 @@
 mod support;
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use cluster::Fate;
 use serde_json::{Value, json};
-use support::{Stage, soon, until};
+use support::{PATIENCE, Stage, soon, until};
 
 const WISHES: &str = "example.com/v1";
+const PROBES: &str = "fixtures.example.com/v1";
+/// How often a rival writes.
+const RIVALRY: usize = 100;
 
 fn wish(name: &str, spec: Value) -> Value {
     json!({"apiVersion": WISHES, "kind": "Wish", "metadata": {"name": name, "namespace": "default"}, "spec": spec})
@@ -100,9 +103,14 @@ async fn two_who_write_one_field_are_both_named_and_others_are_not_slowed() {
     let operator = stage.operator(&[]).await;
     stage.apply_value(&wish("w", json!({"maps": [map("fought", "ours")]})), WISHES, "wishes").await;
     soon("the child", || stage.maps(&[("fought", "ours")])).await;
-    let rival = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fought", "namespace": "default"}, "data": {"k": "theirs"}});
+    // Another value each time: the same one again would be no change, and nothing to answer.
+    let rival = |number: usize| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fought", "namespace": "default"},
+            "data": {"k": format!("theirs {number}")}})
+    };
+    let turn = AtomicUsize::new(0);
     let condition = soon("a condition", || async {
-        stage.apply_as("rival", &rival, "v1", "configmaps").await;
+        stage.apply_as("rival", &rival(turn.fetch_add(1, Ordering::SeqCst)), "v1", "configmaps").await;
         let condition = stage.condition(WISHES, "wishes", Some("default"), "w", "Stalled").await?;
         (condition["reason"] == "Contended").then_some(condition)
     })
@@ -113,16 +121,20 @@ async fn two_who_write_one_field_are_both_named_and_others_are_not_slowed() {
         "{text}"
     );
     let fought = || stage.writes().iter().filter(|event| event["objectRef"]["name"] == "fought").count();
-    let before = fought();
-    for _ in 0..20 {
-        stage.apply_as("rival", &rival, "v1", "configmaps").await;
-        stage.wait(Duration::from_millis(100)).await;
+    let (before, begun) = (fought(), Instant::now());
+    for number in 0..RIVALRY {
+        stage.apply_as("rival", &rival(1_000 + number), "v1", "configmaps").await;
+        // Each of the rival's writes has been looked at before the next, so that each could have been answered.
+        let calm = format!("calm-{number}");
+        stage.apply_value(&wish("other", json!({"maps": [map(&calm, "v")]})), WISHES, "wishes").await;
+        soon("the other's child", || stage.get("v1", "configmaps", Some("default"), &calm)).await;
     }
-    assert!(fought() <= before + 1, "{} writes in two seconds", fought() - before);
-    let asked = Instant::now();
-    stage.apply_value(&wish("other", json!({"maps": [map("calm", "v")]})), WISHES, "wishes").await;
-    soon("the other's child", || stage.get("v1", "configmaps", Some("default"), "calm")).await;
-    assert!(asked.elapsed() < Duration::from_secs(2));
+    let answered = fought() - before;
+    let minutes = usize::try_from(begun.elapsed().as_secs()).unwrap() / 60;
+    assert!(
+        answered <= 1 + minutes,
+        "once a minute: {answered} answers to {RIVALRY} writes of a rival, each with an edit of another parent"
+    );
     operator.stop().await;
 }
 
@@ -175,7 +187,7 @@ async fn what_another_program_made_is_taken_over_when_asked_with_all_its_fields_
 }
 
 #[tokio::test]
-async fn a_strategy_that_changes_is_applied_or_refused_once_with_the_field() {
+async fn a_strategy_is_applied_where_it_can_be_and_otherwise_refused_with_the_field_after_three_tries() {
     let stage = Stage::with(&["as_told"]).await;
     let daemon_set = |strategy: &str| {
         json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d", "namespace": "default"},
@@ -203,19 +215,36 @@ async fn a_strategy_that_changes_is_applied_or_refused_once_with_the_field() {
     stage.apply_value(&rolling, WISHES, "wishes").await;
     soon("the Deployment", || stage.get("apps/v1", "deployments", Some("default"), "p")).await;
     stage.apply_value(&recreate, WISHES, "wishes").await;
-    let outcome = soon("the new strategy, or a refusal", || async {
-        let object = stage.get("apps/v1", "deployments", Some("default"), "p").await?;
+    // What the API server has filled in for the first strategy belongs to nobody, and is in the way of the second.
+    let condition = soon("a refusal", || async {
         let condition = stage.condition(WISHES, "wishes", Some("default"), "p", "Stalled").await?;
-        let applied = object["spec"]["strategy"]["type"] == "Recreate";
-        (applied || condition["reason"] == "ApplyRefused").then_some((applied, condition))
+        (condition["status"] == "True").then_some(condition)
     })
     .await;
-    if !outcome.0 {
-        assert!(outcome.1["message"].as_str().unwrap().contains("spec.strategy.rollingUpdate"), "{}", outcome.1);
-        soon("an end of tries", || stage.quiet(Duration::from_secs(3))).await;
-        let refused = stage.writes().iter().filter(|event| event["responseStatus"]["code"] == 422).count();
-        assert!(refused <= 3, "{refused} tries of what was refused");
+    assert_eq!(condition["reason"], "ApplyRefused", "{condition}");
+    assert!(condition["message"].as_str().unwrap().contains("spec.strategy.rollingUpdate"), "{condition}");
+    let tries = || {
+        let refused = |event: &&Value| event["objectRef"]["name"] == "p" && event["responseStatus"]["code"] == 422;
+        stage.writes().iter().filter(refused).count()
+    };
+    // The reason may be a passing one.
+    PATIENCE.until_now("three tries", tries, |tries| *tries >= 3).await;
+    for number in 0..40 {
+        let name = format!("beside-{number}");
+        stage.apply_value(&wish("q", json!({"maps": [map(&name, "v")]})), WISHES, "wishes").await;
+        soon("another parent's child", || stage.get("v1", "configmaps", Some("default"), &name)).await;
     }
+    assert_eq!(tries(), 3, "what was refused is not tried again before somebody changes it");
+    let after = stage.condition(WISHES, "wishes", Some("default"), "p", "Stalled").await.unwrap();
+    assert_eq!(after, condition, "nor is it called a fight between writers");
+    let left = stage.get("apps/v1", "deployments", Some("default"), "p").await.unwrap();
+    assert_eq!(left["spec"]["strategy"]["type"], "RollingUpdate", "nothing half-applied");
+    stage.apply_value(&rolling, WISHES, "wishes").await;
+    soon("the end of the trouble", || async {
+        let condition = stage.condition(WISHES, "wishes", Some("default"), "p", "Ready").await?;
+        (condition["status"] == "True").then_some(())
+    })
+    .await;
     operator.stop().await;
 }
 
@@ -257,7 +286,7 @@ async fn changes(stage: &Stage, last: &str) -> usize {
 }
 
 #[tokio::test]
-async fn after_a_signal_the_next_replica_writes_within_three_seconds_and_never_beside_the_first() {
+async fn after_a_signal_the_next_replica_takes_the_lease_at_its_next_look_and_never_writes_beside_the_first() {
     let stage = Stage::with(&["good"]).await;
     let [first, second] = ["replica-1", "replica-2"].map(|user| stage.kubeconfig_of_admin(user));
     let one = stage.operator_with(&first, &["--leader-elect", "--identity", "one"]).await;
@@ -267,9 +296,7 @@ async fn after_a_signal_the_next_replica_writes_within_three_seconds_and_never_b
     stage.greet_all(&names).await;
     // In the middle of its work.
     one.terminate();
-    let asked = Instant::now();
     soon("the lease of two", || stage.holder("two")).await;
-    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     for name in &names {
         soon("a child", || stage.sentence(name, "Hello, you!")).await;
     }
@@ -278,6 +305,7 @@ async fn after_a_signal_the_next_replica_writes_within_three_seconds_and_never_b
     soon("the second replica's write", || stage.sentence("hello-0", "Hello, all!")).await;
     two.stop().await;
     assert_eq!(changes(&stage, "replica-2").await, 1, "first one, then two, never both");
+    stage.was_handed_over_at_once("replica-1", "replica-2");
 }
 
 #[tokio::test]
@@ -290,35 +318,54 @@ async fn after_a_kill_the_next_replica_writes_when_the_lease_has_run_out_and_nev
     stage.greet("hello", "you").await;
     soon("the child", || stage.sentence("hello", "Hello, you!")).await;
     one.kill();
-    let killed = Instant::now();
+    let end = stage.lease_end().await;
     stage.greet("hello", "all").await;
     soon("the second replica's write", || stage.sentence("hello", "Hello, all!")).await;
-    assert!(killed.elapsed() < Duration::from_secs(17), "{:?}", killed.elapsed());
     two.stop().await;
     assert_eq!(changes(&stage, "replica-2").await, 1, "first one, then two, never both");
+    let handover = stage.handover("replica-1", "replica-2");
+    let taken = handover.last().unwrap().at;
+    assert!(taken > end, "taken at {taken}, and it runs out at {end}");
+    let late = handover.iter().filter(|asked| asked.is_look_of("replica-2") && asked.at > end).count();
+    // The last look that finds it held may be sent a moment after its end, as nobody compares clocks.
+    assert!(late <= 3, "{late} looks at a lease that had run out: {handover:#?}");
 }
 
 #[tokio::test]
 async fn a_parent_on_which_its_module_traps_is_tried_three_times_and_hurts_nobody() {
     let stage = Stage::with(&["trap", "good"]).await;
+    // With a status that can be written, only its module is what stalls a parent.
+    stage.add_status("probes.fixtures.example.com").await;
     let operator = stage.operator(&[]).await;
-    let probe = |message: &str| {
-        json!({"apiVersion": "fixtures.example.com/v1", "kind": "Probe", "metadata": {"name": "p", "namespace": "default"},
+    let probe = |name: &str, message: &str| {
+        json!({"apiVersion": PROBES, "kind": "Probe", "metadata": {"name": name, "namespace": "default"},
             "spec": {"message": message}})
     };
-    let tries = || async {
+    let tries = async || {
         let text = operator.metrics().await;
-        let line = text.lines().find(|line| line.contains("module_calls_total") && line.contains("ModuleTrapped"))?;
-        line.rsplit(' ').next()?.parse::<u32>().ok()
+        let line = text.lines().find(|line| line.contains("module_calls_total") && line.contains("ModuleTrapped"));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
     };
-    stage.apply_value(&probe("one"), "fixtures.example.com/v1", "probes").await;
-    soon("three tries", || async { tries().await.filter(|tries| *tries >= 3) }).await;
-    stage.greet("hello", "you").await;
-    soon("the neighbour's child", || stage.sentence("hello", "Hello, you!")).await;
-    stage.wait(Duration::from_secs(3)).await;
-    assert_eq!(tries().await, Some(3));
-    stage.apply_value(&probe("two"), "fixtures.example.com/v1", "probes").await;
-    soon("a try for the edit", || async { tries().await.filter(|tries| *tries > 3) }).await;
+    stage.apply_value(&probe("p", "one"), PROBES, "probes").await;
+    until("three tries", tries, |tries| *tries >= 3).await;
+    // Long enough for several more tries, were there any: each edit of the neighbour is seen to have its effect.
+    let neighbour_works = async |turn: &str| {
+        for number in 0..40 {
+            stage.greet("hello", &format!("{turn} {number}")).await;
+            let wanted = format!("Hello, {turn} {number}!");
+            soon("the neighbour's child", || stage.sentence("hello", &wanted)).await;
+        }
+    };
+    neighbour_works("one").await;
+    assert_eq!(tries().await, 3);
+    stage.apply_value(&probe("p", "two"), PROBES, "probes").await;
+    until("a try of the edit", tries, |tries| *tries > 3).await;
+    neighbour_works("two").await;
+    let after = tries().await;
+    assert!(after <= 5, "one for the edit, and one for the status that tells of it, not {}", after - 3);
+    // What stalls is known of one parent, not of its module.
+    stage.apply_value(&probe("q", "one"), PROBES, "probes").await;
+    until("three tries of another", tries, |tries| *tries >= after + 3).await;
     operator.stop().await;
 }
 

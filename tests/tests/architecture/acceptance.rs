@@ -65,9 +65,9 @@ fn is_short(text: &str) -> bool {
 
 /// Whether a file has a function of this name that is a test: its attributes say so.
 fn is_there(test: &str, read: &impl Fn(&str) -> Option<String>) -> bool {
-    let Some((file, name)) = test.split_once(' ') else { return false };
-    let Some(text) = read(file) else { return false };
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let Some((path, name)) = test.split_once(' ') else { return false };
+    let Some(source) = read(path) else { return false };
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let is_it = |line: &str| line.strip_prefix("async ").unwrap_or(line).starts_with(&format!("fn {name}("));
     let Some(at) = lines.iter().position(|line| is_it(line)) else { return false };
     let attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
@@ -113,7 +113,7 @@ mod tests {
     fn a_scenario_that_is_missing_or_there_twice_is_found() {
         let says = "[[scenario]]\nname = \"n\"\nsays = \"that this and that goes wrong\"\ntests = [\"a.rs one\"]\n";
         let numbered = |numbers: &[usize]| -> String {
-            numbers.iter().map(|number| format!("{says}number = {number}\n")).collect()
+            numbers.iter().map(|number| [says, "number = ", &number.to_string(), "\n"].concat()).collect()
         };
         let all: Vec<usize> = (1..=ALL).collect();
         assert!(violations(&parse(&numbered(&all)), read).is_empty());

@@ -19,7 +19,7 @@ use super::{greeting, packaged, read, snapshot};
 const SWAPS: usize = 1_000;
 const CALLERS: usize = 2;
 /// How long anything may take, before the test says what it waits for.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Two versions of one module, which are loaded from compiled files as often as they are asked for.
 struct Versions {
@@ -119,7 +119,7 @@ fn a_thousand_swaps_in_the_middle_of_calls_lose_no_call_and_keep_no_version() {
         }
     });
 
-    let [of_one, of_two] = traffic.answered.map(|answers| answers.into_inner());
+    let [of_one, of_two] = traffic.answered.map(AtomicUsize::into_inner);
     let straddled = traffic.straddled.into_inner();
     println!("{of_one} answers of the first version, {of_two} of the second; {straddled} calls saw a swap");
     assert_eq!(of_one + of_two, traffic.begun.into_inner(), "every call was answered");

@@ -34,7 +34,7 @@ impl Log {
 
     /// A panic, and whatever tells a secret. Of who was made to panic, one panic is expected.
     pub(super) fn complaints(&self) -> Vec<String> {
-        let text: String = self.lines().iter().map(|line| format!("{line}\n")).collect();
+        let text = self.lines().iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
         let panics = ending::panics(&text);
         let expected = usize::from(self.panics.is_some());
         let unexpected = if panics.len() == expected { Vec::new() } else { panics };
