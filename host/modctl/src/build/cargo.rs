@@ -11,7 +11,7 @@ use crate::failure::Failure;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// A stack of 256 KiB below the data, so that an overflow traps: with 64 KiB, finding the wrong field of a CAS was one. And 768 KiB of memory
+/// A stack of 256 KiB below the data, so that an overflow traps: with 64 KiB, finding the wrong field of a large resource was one. And 768 KiB of memory
 /// from the start, so that an ordinary call never grows it: growing costs the host a system call. Pages that nobody writes cost nothing.
 const LINK: [&str; 2] = ["-Clink-arg=-zstack-size=262144", "-Clink-arg=--initial-memory=786432"];
 
