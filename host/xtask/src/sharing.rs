@@ -149,7 +149,10 @@ mod tests {
         let first = alone(&workspace).unwrap();
         let other = || File::open(workspace.target.join(".run.lock")).unwrap();
         assert!(matches!(other().try_lock(), Err(TryLockError::WouldBlock)));
-        assert_eq!(fs::read_to_string(workspace.target.join(".run.lock")).unwrap(), format!("{}\n", std::process::id()));
+        assert_eq!(
+            fs::read_to_string(workspace.target.join(".run.lock")).unwrap(),
+            format!("{}\n", std::process::id())
+        );
         drop(first);
         other().try_lock().unwrap();
     }
