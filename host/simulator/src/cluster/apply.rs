@@ -259,7 +259,7 @@ fn insert(fields: &mut Value, path: &[Part]) {
     let Some(map) = fields.as_object_mut() else { return };
     let Some((first, rest)) = path.split_first() else { return };
     let is_owned_itself =
-        map.get(&part_text(first)).is_some_and(|inner| inner.as_object().is_some_and(|i| i.is_empty()));
+        map.get(&part_text(first)).is_some_and(|inner| inner.as_object().is_some_and(serde_json::Map::is_empty));
     let inner = map.entry(part_text(first)).or_insert_with(|| json!({}));
     if let (true, false, Some(inner)) = (is_owned_itself, rest.is_empty(), inner.as_object_mut()) {
         inner.insert(".".into(), json!({}));

@@ -60,7 +60,8 @@ pub(crate) fn conflict(conflicts: &[Conflict]) -> Refused {
     let message = match causes.as_slice() {
         [(field, _, message)] => format!("Apply failed with 1 conflict: {message}: {field}"),
         many => {
-            let listed: String = many.iter().map(|(field, _, message)| format!("\n- {message}: {field}")).collect();
+            let listed =
+                many.iter().map(|(field, _, message)| format!("\n- {message}: {field}")).collect::<Vec<_>>().concat();
             format!("Apply failed with {} conflicts:{listed}", many.len())
         }
     };

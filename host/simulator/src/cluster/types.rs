@@ -108,7 +108,9 @@ impl<'a> Type<'a> {
                 map.iter_mut().for_each(|(name, value)| self.field(name).complete(value));
             }
             (Self::BuiltIn(Shape::Keyed(..)), Value::Array(elements)) => {
-                elements.iter_mut().for_each(|element| self.element().complete(element));
+                for element in elements.iter_mut() {
+                    self.element().complete(element);
+                }
             }
             _ => {}
         }

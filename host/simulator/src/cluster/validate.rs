@@ -49,10 +49,10 @@ fn built_in(identity: &ObjectRef, object: &Value, old: Option<&Value>, found: &m
     match kind {
         "Pod" => pod(object.get("spec"), "spec", &[], found),
         "Service" => service(object, found),
-        "RoleBinding" | "ClusterRoleBinding" => {
-            if object.get("roleRef").is_none_or(|role| text(role, "name").is_empty()) {
-                found.push(required("roleRef.name"));
-            }
+        "RoleBinding" | "ClusterRoleBinding"
+            if object.get("roleRef").is_none_or(|role| text(role, "name").is_empty()) =>
+        {
+            found.push(required("roleRef.name"));
         }
         "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => webhooks(object, found),
         "PodDisruptionBudget" => budget(object, found),

@@ -163,7 +163,7 @@ impl<'a> Writer<'a> {
         if let (true, None, Some(version)) = (self.dry_run, &before, version) {
             // It is shown as it was sent.
             edit_metadata(&mut stored.object, |metadata| {
-                drop(metadata.insert("resourceVersion".into(), version.clone()))
+                drop(metadata.insert("resourceVersion".into(), version.clone()));
             });
         }
         let code = if before.is_none() { StatusCode::CREATED } else { StatusCode::OK };

@@ -16,7 +16,7 @@ pub(crate) fn merge(object: &mut Value, patch: &Value, of: Type<'_>) {
                 merge_lists(there, wanted, of.element(), |element| element.get(&key).cloned());
             }
             Form::Set => merge_lists(there, wanted, of.element(), |element| Some(element.clone())),
-            Form::Leaf | Form::Object => *there = wanted.clone(),
+            Form::Leaf | Form::Object => there.clone_from(wanted),
         },
         (object, patch) => *object = without_nulls(patch),
     }
