@@ -118,7 +118,9 @@ fn prepare(
     plan.next();
     let mut programs = programs::programs(workspace)?;
     if let Some(name) = &arguments.program {
-        programs.values_mut().for_each(|programs| programs.retain(|program| program.target == *name));
+        for programs in programs.values_mut() {
+            programs.retain(|program| program.target == *name);
+        }
         if rings.iter().all(|ring| programs.get(ring).is_none_or(Vec::is_empty)) {
             return Err(Failure::Bad(format!(
                 "none of these rings has a test program {name}; tests/inventory names all of them"

@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience { limit: Duration::from_secs(60), every: Duration::from_millis(1) };
+    const PATIENCE: Patience = Patience { limit: Duration::from_mins(1), every: Duration::from_millis(1) };
 
     #[tokio::test]
     async fn a_load_tells_how_many_requests_were_answered() {

@@ -181,9 +181,7 @@ async fn uninstalling_leaves_nothing_but_what_users_made() {
     site.install(&[]);
     site.with_services().await;
     registered(&site).await;
-    site.helm(&["uninstall", "scone-operator", "--namespace", NAMESPACE, "--wait", "--timeout", "600s"]);
-    // Helm does not wait for pods that drain.
-    soon("the end of the operator", || async { site.operators().await.is_empty().then_some(()) }).await;
+    site.uninstall().await;
 
     assert_eq!(webhooks(&site).await, Vec::<Value>::new());
     let crds = site.items(CRDS).await;

@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     process::{Command, Output},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -38,6 +39,8 @@ fn file(path: &str) -> PathBuf {
 pub(crate) struct Site {
     ring: NodeRing,
     admin: Client,
+    /// How many requests were looked back at already.
+    seen: AtomicUsize,
 }
 
 impl Drop for Site {
@@ -45,8 +48,7 @@ impl Drop for Site {
         if std::thread::panicking() {
             return;
         }
-        let forbidden = ending::forbidden(&self.ring.requests(), &[]);
-        assert!(forbidden.is_empty(), "the test came to its end, but on the way:\n  {}", forbidden.join("\n  "));
+        self.nothing_was_forbidden();
         let words = ["logs", "--tail=-1", "--namespace", NAMESPACE, "--selector", "control-plane=controller-manager"];
         // Pods that begin or end have no log to show: that of the others is shown all the same.
         let output = self.ring.outside(&tools::KUBECTL).unwrap().args(words).output().unwrap();
@@ -62,7 +64,25 @@ impl Site {
         ring.import_tar(&artefact("SCONE_OPERATOR_IMAGE")).unwrap();
         ring.import_stand_ins(STAND_INS, &cas()).unwrap();
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
-        Self { ring, admin }
+        Self { ring, admin, seen: AtomicUsize::new(0) }
+    }
+
+    /// Fails when a request was forbidden since this was asked last.
+    fn nothing_was_forbidden(&self) {
+        let requests = self.ring.requests();
+        let from = self.seen.swap(requests.len(), Ordering::Relaxed);
+        let forbidden = ending::forbidden(requests.get(from..).unwrap_or_default(), &[]);
+        assert!(forbidden.is_empty(), "on the test's way:\n  {}", forbidden.join("\n  "));
+    }
+
+    /// `helm uninstall`, and the end of the operator. Helm takes its rights while its last pod still drains, so what is forbidden to that one
+    /// is no fault.
+    pub(crate) async fn uninstall(&self) {
+        self.nothing_was_forbidden();
+        self.helm(&["uninstall", "scone-operator", "--namespace", NAMESPACE, "--wait", "--timeout", "600s"]);
+        // Helm does not wait for pods that drain.
+        soon("the end of the operator", || async { self.operators().await.is_empty().then_some(()) }).await;
+        self.seen.store(self.ring.requests().len(), Ordering::Relaxed);
     }
 
     /// The line of the README that installs the operator, in the checkout, as it stands there, with more words behind it.
