@@ -13,13 +13,13 @@ use super::{
     apply::{Ownership, Reach, Writing},
     garbage::Propagation,
     patches,
-    refused::{another, conflict, exists, modified, not_found, refused, unversioned},
+    refused::{another, conflict, exists, invalid, modified, not_found, refused, unversioned},
     request::Target,
     serve::{Answer, Write, lock},
     store::{Ended, Store, Stored, edit_metadata},
     types::Type,
 };
-use prepare::{keep_server_metadata, untyped};
+use prepare::{keep_server_metadata, mistyped, untyped};
 
 /// How often a patch is tried again when somebody else wrote in between.
 const TRIES: usize = 5;
@@ -159,6 +159,11 @@ impl<'a> Writer<'a> {
         let old = before.as_ref().map(|before| &before.object);
         self.keep_other_resource(&mut merged, old);
         keep_server_metadata(identity, &mut merged, old);
+        // A map that loses all its entries is left as a null, which not every type takes.
+        let mistyped = self.target.kind.schema.as_ref().map(|schema| mistyped(schema, &merged)).unwrap_or_default();
+        if !mistyped.is_empty() {
+            return Err(invalid(identity, mistyped));
+        }
         stored.object = self.admitted(identity, self.reached(self.decoded(identity, merged), old), old)?;
         if let (true, None, Some(version)) = (self.dry_run, &before, version) {
             // It is shown as it was sent.
@@ -191,16 +196,13 @@ impl<'a> Writer<'a> {
             store.writes.push(self.write("delete", identity));
             store.end(identity, propagation, now);
         }
+        let waited = before.object.pointer("/metadata/deletionTimestamp").is_some();
         let shown = match ended {
             Ended::Marked(stored) => {
                 store.get(identity).filter(|_| !dry_run).cloned().unwrap_or_else(|| store.shaped(identity, stored))
             }
             // What waited already is shown as it waited.
-            Ended::Gone(_)
-                if identity.kind == "Pod" && before.object.pointer("/metadata/deletionTimestamp").is_some() =>
-            {
-                before
-            }
+            Ended::Gone(_) if waited && self.target.kind.shows_deleted() => before,
             Ended::Gone(stored) if self.target.kind.shows_deleted() => stored,
             Ended::Gone(stored) => return Ok((StatusCode::OK, self.deleted(&stored))),
         };

@@ -33,7 +33,9 @@ fn compare(at: String, simulator: Option<&Value>, server: Option<&Value>, out: &
             let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
             keys.sort();
             keys.dedup();
-            keys.iter().for_each(|key| compare(format!("{at}/{key}"), a.get(*key), b.get(*key), out));
+            for key in keys {
+                compare(format!("{at}/{key}"), a.get(key), b.get(key), out);
+            }
         }
         (Some(Value::Array(a)), Some(Value::Array(b))) if a.len() == b.len() => {
             for (index, (a, b)) in a.iter().zip(b).enumerate() {

@@ -12,6 +12,7 @@ mod known;
 mod script;
 mod sides;
 mod table;
+mod tour;
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -22,8 +23,9 @@ use proptest::{
     collection::vec,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
-use script::{Step, additions, any_step, tour};
+use script::{Step, any_step};
 use sides::{Memory, Server, Side, fresh, prepare, simulator};
+use tour::{additions, tour};
 
 /// How many generated scripts each kind has.
 const SCRIPTS: u32 = 6;
@@ -40,7 +42,9 @@ fn run_on(kind: &Kind, steps: &[Step], goes_on: &mut dyn FnMut(Found) -> bool) {
     let name = fresh();
     let (simulator, server) = (simulator(), Server::shared());
     let sides: [&dyn Side; 2] = [&simulator, server];
-    sides.iter().for_each(|side| prepare(*side, &name));
+    for side in sides {
+        prepare(side, &name);
+    }
     let mut memories = [Memory::default(), Memory::default()];
     for (index, step) in steps.iter().enumerate() {
         let mut asked = String::new();

@@ -17,7 +17,9 @@ pub(crate) fn of(server: &Server) -> String {
     let mut table = Table { schemas: schemas(server, &wanted), types: BTreeMap::new() };
     let roots = table.roots();
     let kinds: BTreeMap<&String, String> = wanted.iter().map(|kind| (kind, roots[kind].clone())).collect();
-    kinds.values().for_each(|root| table.visit(root));
+    for root in kinds.values() {
+        table.visit(root);
+    }
     let lines = |entries: Vec<String>| entries.join(",\n");
     let kinds = kinds.iter().map(|(kind, root)| format!("    {}: {}", json!(kind), json!(short(root))));
     let types = table.types.iter().filter(|(_, fields)| !fields.is_empty());

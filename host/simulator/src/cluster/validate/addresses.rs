@@ -52,7 +52,8 @@ fn cluster_ip(service: &mut Value, old: Option<&Value>, others: &[Value]) {
         let families = if any { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) };
         let policy = json!(if any { "RequireDualStack" } else { "SingleStack" });
         for (field, value) in [("ipFamilyPolicy", policy), ("ipFamilies", families)] {
-            spec.entry(field).or_insert(value);
+            let kept = old.and_then(|old| old.get("spec")?.get(field)).cloned();
+            spec.entry(field).or_insert(kept.unwrap_or(value));
         }
         spec.insert("clusterIPs".into(), json!([address]));
         spec.insert("clusterIP".into(), address.into());

@@ -141,6 +141,15 @@ pub(super) fn untyped(schema: &Value, config: &Value) -> Option<String> {
     Some(format!(".{}: {}", wrong.path, wrong.message))
 }
 
+/// The fields that have another type than the schema says.
+pub(super) fn mistyped(schema: &Value, object: &Value) -> Vec<validate::Cause> {
+    let violations = schema::violations(schema, object).into_iter();
+    violations
+        .filter(|violation| violation.reason == "FieldValueTypeInvalid")
+        .map(|v| (v.path, v.reason.to_owned(), v.message))
+        .collect()
+}
+
 /// Sets a field, or removes it.
 fn put(object: &mut Value, key: &str, value: Option<Value>) {
     if let Some(map) = object.as_object_mut() {
