@@ -7,7 +7,7 @@ use crate::{
     cargo::{self, cargo},
     failure::Failure,
     modules::{self, WHOLE},
-    progress,
+    progress::Plan,
     rings::Ring,
     workspace::Workspace,
 };
@@ -29,15 +29,11 @@ pub(crate) fn package(workspace: &Workspace, package: &str, filter: Option<&str>
 
 /// Runs one scenario against its transcript.
 pub(crate) fn scenario(workspace: &Workspace, name: &str) -> Result<(), Failure> {
-    let folder = workspace.root.join("tests/scenarios");
-    let script = fs::read_to_string(folder.join(format!("{name}.scenario"))).map_err(|error| {
-        Failure::Bad(format!(
-            "{name}.scenario cannot be read: {error}; `ls {}` shows which there are",
-            folder.display()
-        ))
-    })?;
-    let quick = modules::quick(workspace, &packages(&script))?;
-    progress::note("building the test of scenarios ...");
+    let mut steps = modules::steps(&modules::Arguments::default()).split_off(1);
+    steps.push(format!("the scenario {name}"));
+    let mut plan = Plan::new(steps);
+    let quick = modules::quick(workspace, &named(workspace, name)?, &mut plan)?;
+    plan.next();
     let mut command = cargo(workspace);
     command
         .args(["test", "--quiet"])
@@ -47,6 +43,18 @@ pub(crate) fn scenario(workspace: &Workspace, name: &str) -> Result<(), Failure>
         .env("SCONE_OPERATOR_MODULES", quick)
         .env("SCONE_OPERATOR_SCENARIO", name);
     cargo::show(&format!("the scenario {name}"), &mut command)
+}
+
+/// The packages that a scenario loads.
+pub(crate) fn named(workspace: &Workspace, scenario: &str) -> Result<BTreeSet<String>, Failure> {
+    let folder = workspace.root.join("tests/scenarios");
+    let script = fs::read_to_string(folder.join(format!("{scenario}.scenario"))).map_err(|error| {
+        Failure::Bad(format!(
+            "{scenario}.scenario cannot be read: {error}; `ls {}` shows which there are",
+            folder.display()
+        ))
+    })?;
+    Ok(packages(&script))
 }
 
 /// The packages that a script loads, by the steps `module NAME [from PACKAGE]` and `swap NAME PACKAGE`.

@@ -107,11 +107,14 @@ pub(crate) fn make(workspace: &Workspace, arguments: &Arguments, plan: &mut Plan
     Ok(())
 }
 
-/// Builds these modules without optimising them as a whole, into a folder of their own, for the loop of whoever changes one; gives the
-/// folder. What else lies there is from earlier, and nobody asks for it.
-pub(crate) fn quick(workspace: &Workspace, names: &BTreeSet<String>) -> Result<PathBuf, Failure> {
+/// Builds the tools, and these modules without optimising them as a whole, into a folder of their own; gives the folder. What else lies
+/// there is from earlier, and nobody asks for it.
+pub(crate) fn quick(workspace: &Workspace, names: &BTreeSet<String>, plan: &mut Plan) -> Result<PathBuf, Failure> {
+    plan.next();
     let std = setup::ensure(workspace)?;
+    plan.next();
     tools(workspace)?;
+    plan.next();
     let out = workspace.target.join("modules-quick");
     let is_named = |path: &PathBuf| path.file_name().is_some_and(|name| names.contains(&*name.to_string_lossy()));
     let guests: Vec<PathBuf> = workspace.guests()?.into_iter().filter(is_named).collect();

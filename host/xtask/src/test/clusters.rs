@@ -18,26 +18,34 @@ use crate::{
     workspace::Workspace,
 };
 
-/// How many run at a time. One alone leaves two processors idle for more than half of the time; with three, pods of the ring with a node did
-/// not become ready within minutes, and the whole took as long as with two.
-const AT_ONCE: usize = 2;
+/// Each takes what is left of one ring before it helps with the other: two nodes beside each other want more than two processors. One worker
+/// alone leaves them idle for more than half of the time; with three, pods did not become ready within minutes, and the whole took as long
+/// as with two.
+const WORKERS: [Ring; 2] = [Ring::Node, Ring::Api];
 
 /// Those that take longest begin first, so that none of them is left for the end.
-const LONG: [&str; 4] = ["node", "webhook", "writers", "caches"];
+const LONG: [&str; 3] = ["webhook", "writers", "caches"];
 
-/// A program, its ring, and the image that it installs.
+/// A program, its ring, and the image that it installs; or one test of it.
 struct Work<'a> {
     ring: Ring,
     program: &'a Program,
+    test: Option<String>,
     image: Option<PathBuf>,
 }
 
 impl Work<'_> {
+    fn name(&self) -> String {
+        let test = self.test.iter().map(|test| format!(" {test}"));
+        std::iter::once(self.program.name()).chain(test).collect()
+    }
+
     fn command(&self, workspace: &Workspace, filter: Option<&str>) -> Command {
         let mut command = self.program.command(workspace);
         // Not the programs of the build of everything, which have more features than what is installed.
         command.envs(modules::environment(workspace, image::SHIPPED));
         command.args(filter).envs(self.image.iter().map(|image| ("SCONE_OPERATOR_IMAGE", image)));
+        command.args(self.test.iter().flat_map(|test| ["--exact", test]));
         // Each test has a cluster of its own, and how many there are at a time is decided here.
         command.arg("--test-threads=1");
         command
@@ -62,23 +70,28 @@ pub(super) fn run(
         let runs = obstacle.is_none();
         tallies.entry(ring).or_default().skipped.extend(obstacle);
         let image = (runs && ring == Ring::Node).then(|| image::for_tests(workspace)).transpose()?;
-        let programs = programs.get(&ring).filter(|_| runs).into_iter().flatten();
-        work.extend(programs.map(|program| Work { ring, program, image: image.clone() }));
+        for program in programs.get(&ring).filter(|_| runs).into_iter().flatten() {
+            // The node ring's tests take minutes each, in one program: by themselves both workers can share them.
+            let apart = ring == Ring::Node && filter.is_none();
+            let tests = if apart { program.tests(workspace)?.into_iter().map(Some).collect() } else { vec![None] };
+            work.extend(tests.into_iter().map(|test| Work { ring, program, test, image: image.clone() }));
+        }
     }
-    // Taken from the end.
-    work.sort_by_key(|work| std::cmp::Reverse(place(&work.program.target)));
+    work.sort_by_key(|work| place(&work.program.target));
     let started = Instant::now();
     let (work, tallies, failure) = (Mutex::new(work), Mutex::new(tallies), Mutex::new(None));
-    let worker = || {
-        while let Some(next) = next(&work) {
-            let name = next.program.name();
-            match execute(&name, &mut next.command(workspace, filter)) {
-                Ok(tally) => locked(&tallies).entry(next.ring).or_default().add(tally.of(next.ring, &name)),
+    let worker = |first: Ring| {
+        while let Some(next) = next(&work, first) {
+            match execute(&next.name(), &mut next.command(workspace, filter)) {
+                Ok(tally) => {
+                    let tally = tally.of(next.ring, &next.program.name());
+                    locked(&tallies).entry(next.ring).or_default().add(tally);
+                }
                 Err(broken) => *locked(&failure) = Some(broken),
             }
         }
     };
-    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(worker))));
+    thread::scope(|scope| WORKERS.into_iter().for_each(|first| drop(scope.spawn(move || worker(first)))));
     if let Some(failure) = locked(&failure).take() {
         return Err(failure);
     }
@@ -89,9 +102,11 @@ pub(super) fn run(
     Ok(tallies)
 }
 
-/// The lock is given back before the program runs.
-fn next<'a>(work: &Mutex<Vec<Work<'a>>>) -> Option<Work<'a>> {
-    locked(work).pop()
+/// What to do next, of this ring if there is any. The lock is given back before the program runs.
+fn next<'a>(work: &Mutex<Vec<Work<'a>>>, first: Ring) -> Option<Work<'a>> {
+    let mut work = locked(work);
+    let at = work.iter().position(|work| work.ring == first).unwrap_or(0);
+    (at < work.len()).then(|| work.remove(at))
 }
 
 fn place(target: &str) -> usize {
@@ -104,12 +119,25 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
-    fn the_longest_program_begins_first() {
-        let mut targets = ["api", "caches", "node", "webhook"];
-        targets.sort_by_key(|target| place(target));
-        assert_eq!(targets, ["node", "webhook", "caches", "api"]);
+    fn each_worker_takes_its_own_ring_first_and_the_longest_program_of_it() {
+        let program = |target: &str| Program::new(Path::new("tests/cluster"), target, Path::new(""));
+        let programs = ["api", "node", "webhook"].map(program);
+        let mut work: Vec<Work<'_>> = [Ring::Api, Ring::Node, Ring::Api]
+            .into_iter()
+            .zip(&programs)
+            .map(|(ring, program)| Work { ring, program, test: None, image: None })
+            .collect();
+        work.sort_by_key(|work| place(&work.program.target));
+        let work = Mutex::new(work);
+        let taken = |first| next(&work, first).map(|work| work.program.target.clone());
+        assert_eq!(taken(Ring::Api).as_deref(), Some("webhook"));
+        assert_eq!(taken(Ring::Node).as_deref(), Some("node"));
+        assert_eq!(taken(Ring::Node).as_deref(), Some("api"), "nothing of its own is left");
+        assert_eq!(taken(Ring::Node), None);
     }
 }

@@ -26,6 +26,11 @@ pub(super) struct Program {
 }
 
 impl Program {
+    #[cfg(test)]
+    pub(super) fn new(folder: &Path, target: &str, executable: &Path) -> Self {
+        Self { folder: folder.to_owned(), target: target.to_owned(), executable: executable.to_owned() }
+    }
+
     pub(super) fn name(&self) -> String {
         format!("{} {}", self.folder.display(), self.target)
     }
@@ -39,6 +44,15 @@ impl Program {
             .env("CARGO_TARGET_DIR", &workspace.target)
             .envs(modules::environment(workspace, "debug"));
         command
+    }
+
+    /// The names of its tests.
+    pub(super) fn tests(&self, workspace: &Workspace) -> Result<Vec<String>, Failure> {
+        let mut command = self.command(workspace);
+        command.args(["--list", "--format", "terse"]);
+        let output = command.output().map_err(|error| cargo::start_failure("listing tests", &command, &error))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(ToOwned::to_owned).collect())
     }
 }
 
@@ -102,11 +116,7 @@ mod tests {
                     "profile":{{"test":{test}}},"executable":"/t/operator_core-1"}}"#
             )
         };
-        let expected = Program {
-            folder: PathBuf::from("host/core"),
-            target: "operator_core".to_owned(),
-            executable: PathBuf::from("/t/operator_core-1"),
-        };
+        let expected = Program::new(Path::new("host/core"), "operator_core", Path::new("/t/operator_core-1"));
         assert_eq!(program(Path::new("/w"), &message(true)), Some(expected));
         assert_eq!(program(Path::new("/w"), &message(false)), None);
         assert_eq!(program(Path::new("/other"), &message(true)), None);
@@ -114,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_test_program_without_a_ring_stops_the_run() {
-        let lost = Program { folder: PathBuf::from("tests"), target: "new".to_owned(), executable: PathBuf::new() };
+        let lost = Program::new(Path::new("tests"), "new", Path::new(""));
         let failure = sort([lost].into_iter()).unwrap_err();
         assert!(failure.to_string().contains("rings.rs"), "{failure}");
     }
