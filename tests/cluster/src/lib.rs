@@ -21,6 +21,7 @@ mod kubeconfig;
 mod node;
 mod process;
 mod proxy;
+pub mod stage;
 mod standin;
 pub mod tools;
 

@@ -1,8 +1,6 @@
 //! Ring api: the operator, as users start it, against a real API server.
 #![cfg(test)]
 
-mod support;
-
 use std::{
     sync::{
         Arc,
@@ -12,8 +10,8 @@ use std::{
 };
 
 use cluster::Fate;
+use cluster::stage::{Stage, soon};
 use serde_json::{Value, json};
-use support::{Stage, soon};
 
 #[tokio::test]
 async fn las_and_sgxplugin_become_what_their_users_asked_for() {
@@ -153,7 +151,7 @@ async fn a_module_is_swapped_by_its_file_and_a_bad_file_changes_nothing() {
     stage.delete("apps/v1", "daemonsets", Some("scone-system"), "las").await;
     soon("the version before, at work", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las")).await;
 
-    stage.module("las", &support::package("las-next"));
+    stage.module("las", &cluster::stage::package("las-next"));
     soon("what only the next version makes", || stage.get("v1", "configmaps", Some("scone-system"), "las-about")).await;
     operator.stop().await;
 }

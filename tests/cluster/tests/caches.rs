@@ -2,8 +2,6 @@
 //! that happen.
 #![cfg(test)]
 
-mod support;
-
 use std::{
     sync::{
         Arc, Mutex,
@@ -13,9 +11,9 @@ use std::{
 };
 
 use cluster::Fate;
+use cluster::stage::{Operator, PATIENCE, Stage, soon, until};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
-use support::{Operator, PATIENCE, Stage, soon, until};
 use test_support::canary;
 
 #[tokio::test]

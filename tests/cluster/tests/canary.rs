@@ -2,14 +2,12 @@
 //! statuses, events, the log, metrics, the probes.
 #![cfg(test)]
 
-mod support;
-
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use cluster::stage::{Operator, Stage, soon, until};
 use serde_json::{Value, json};
 use stand_in_cas::{StandIn, encrypt};
-use support::{Operator, Stage, soon, until};
 use test_support::canary;
 
 const MODULES: [&str; 5] = ["pull-secret", "las", "vault", "signed-policy", "encrypted-policy"];
@@ -61,34 +59,32 @@ fn secret(name: &str, namespace: &str, content: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data})
 }
 
-impl Stage {
-    /// All that anybody may read of what the operator did.
-    async fn readable(&self, operator: &Operator) -> String {
-        let mut text = String::new();
-        for (api_version, plural) in READ {
-            for object in self.list(api_version, plural).await.unwrap()["items"].as_array().unwrap() {
-                text += &format!("{plural}: {object}\n");
-            }
+/// All that anybody may read of what the operator did.
+async fn readable(stage: &Stage, operator: &Operator) -> String {
+    let mut text = String::new();
+    for (api_version, plural) in READ {
+        for object in stage.list(api_version, plural).await.unwrap()["items"].as_array().unwrap() {
+            text += &format!("{plural}: {object}\n");
         }
-        text += &operator.metrics().await;
-        text += &format!("{:?}\n{:?}\n", operator.readiness().await, operator.liveness().await);
-        operator.log().iter().for_each(|line| text += &format!("log: {line}\n"));
-        text
     }
+    text += &operator.metrics().await;
+    text += &format!("{:?}\n{:?}\n", operator.readiness().await, operator.liveness().await);
+    operator.log().iter().for_each(|line| text += &format!("log: {line}\n"));
+    text
+}
 
-    /// The state of each parent, once each has one.
-    async fn states(&self, parents: usize) -> Vec<Value> {
-        let states = async || {
-            let mut states = Vec::new();
-            for (api_version, plural) in &READ[1..6] {
-                let found = self.list(api_version, plural).await.unwrap_or_default();
-                let found = found["items"].as_array().cloned().unwrap_or_default();
-                states.extend(found.into_iter().map(|parent| parent["status"].clone()).filter(Value::is_object));
-            }
-            states
-        };
-        until("a status of each parent", states, |states| states.len() == parents).await
-    }
+/// The state of each parent, once each has one.
+async fn states(stage: &Stage, parents: usize) -> Vec<Value> {
+    let states = async || {
+        let mut states = Vec::new();
+        for (api_version, plural) in &READ[1..6] {
+            let found = stage.list(api_version, plural).await.unwrap_or_default();
+            let found = found["items"].as_array().cloned().unwrap_or_default();
+            states.extend(found.into_iter().map(|parent| parent["status"].clone()).filter(Value::is_object));
+        }
+        states
+    };
+    until("a status of each parent", states, |states| states.len() == parents).await
 }
 
 #[tokio::test]
@@ -121,9 +117,9 @@ async fn an_operator_for_which_every_secret_is_wrong_tells_none_of_them() {
             count += 1;
         }
     }
-    let states = format!("{:?}", stage.states(count).await);
+    let states = format!("{:?}", states(&stage, count).await);
     soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
-    let text = stage.readable(&operator).await;
+    let text = readable(&stage, &operator).await;
     for sign in ["CertificateUnusable", "UNTRUSTED", "\"reason\""] {
         assert!(text.contains(sign), "{sign} is not among what went wrong: {states}");
     }
@@ -144,7 +140,7 @@ async fn an_operator_whose_own_certificates_are_wrong_tells_nothing_of_them() {
         let operator = stage.spawn(&kubeconfig, &webhooks);
         let why = async || operator.readiness().await.map(|(_, text)| text).unwrap_or_default();
         until("a replica that says what is wrong", why, |text| text.contains("webhook-server-cert")).await;
-        assert_eq!(canary::told(&stage.readable(&operator).await), None, "{content}");
+        assert_eq!(canary::told(&readable(&stage, &operator).await), None, "{content}");
         operator.stop().await;
     }
 }

@@ -2,12 +2,10 @@
 //! known by nothing but its kubeconfig. What is made here is named after the process, and gone afterwards.
 #![cfg(test)]
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use cluster::stage::{Stage, soon, until};
 use serde_json::{Value, json};
-use support::{Stage, soon, until};
 
 /// What the names of namespaces for tests begin with.
 const PREFIX: &str = "scone-operator-test-";

@@ -1,13 +1,11 @@
 //! Ring api: all kinds are installed for the first time on a real API server, with actors in the place of kubelets and a stand-in for CAS.
 #![cfg(test)]
 
-mod support;
-
 use std::time::Duration;
 
+use cluster::stage::{Operator, PATIENCE, Stage, kubelet::Kubelets, soon, until};
 use serde_json::{Value, json};
 use stand_in_cas::{Options, StandIn, encrypt};
-use support::{Operator, PATIENCE, Stage, kubelet::Kubelets, soon, until};
 use test_support::Patience;
 
 const CAS: (&str, &str) = ("services.scone.cloud/v1beta1", "cas");
@@ -24,58 +22,61 @@ const PARENTS: [(&str, &str); 7] = [
     ("encrypted-policy", "/apis/cas.scone.cloud/v1beta1/namespaces/default/encryptedpolicies/app"),
 ];
 
-impl Stage {
-    /// Waits until the status of an object shows all of this at a time.
-    async fn shows(&self, (api_version, plural): (&str, &str), namespace: Option<&str>, name: &str, wanted: &Value) {
-        let patience = Patience { limit: Duration::from_secs(90), ..PATIENCE };
-        let shown = async || self.get(api_version, plural, namespace, name).await.unwrap_or_default()["status"].clone();
-        let complete = |shown: &Value| wanted.as_object().unwrap().iter().all(|(field, value)| shown[field] == *value);
-        patience.until(&format!("{wanted} of {plural} {name}"), shown, complete).await;
-    }
+/// Waits until the status of an object shows all of this at a time.
+async fn shows(
+    stage: &Stage,
+    (api_version, plural): (&str, &str),
+    namespace: Option<&str>,
+    name: &str,
+    wanted: &Value,
+) {
+    let patience = Patience { limit: Duration::from_secs(90), ..PATIENCE };
+    let shown = async || stage.get(api_version, plural, namespace, name).await.unwrap_or_default()["status"].clone();
+    let complete = |shown: &Value| wanted.as_object().unwrap().iter().all(|(field, value)| shown[field] == *value);
+    patience.until(&format!("{wanted} of {plural} {name}"), shown, complete).await;
+}
 
-    /// Has every module look at its parents again, several times, each time at a parent that is not quite as before. Whoever is at rest
-    /// writes nothing because of that.
-    async fn is_at_rest(&self, operator: &Operator) {
-        soon("a settled operator", || self.quiet(Duration::from_secs(3))).await;
-        let before = self.writes().len();
-        for round in 0..3 {
-            for (module, path) in PARENTS {
-                let (looked, look) = (operator.worked(module).await, json!({"example.com/round": round.to_string()}));
-                let annotated = json!({"metadata": {"annotations": look}});
-                self.send("PATCH", path, "application/merge-patch+json", &annotated).await.unwrap();
-                until("another look", async || operator.worked(module).await, |looks| *looks > looked).await;
-            }
-        }
-        let written = self.writes().split_off(before);
-        let names: Vec<String> =
-            written.iter().map(|event| format!("{} {}", event["verb"], event["requestURI"])).collect();
-        assert_eq!(names, Vec::<String>::new(), "written by an operator at rest");
-        // Whoever keeps writing the same is held back, and tells so.
+/// Has every module look at its parents again, several times, each time at a parent that is not quite as before. Whoever is at rest
+/// writes nothing because of that.
+async fn is_at_rest(stage: &Stage, operator: &Operator) {
+    soon("a settled operator", || stage.quiet(Duration::from_secs(3))).await;
+    let before = stage.writes().len();
+    for round in 0..3 {
         for (module, path) in PARENTS {
-            let parent = self.read(path).await.unwrap();
-            let conditions = parent["status"]["conditions"].as_array().unwrap();
-            let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled").unwrap();
-            assert_eq!(stalled["status"], "False", "{module}: {stalled}");
+            let (looked, look) = (operator.worked(module).await, json!({"example.com/round": round.to_string()}));
+            let annotated = json!({"metadata": {"annotations": look}});
+            stage.send("PATCH", path, "application/merge-patch+json", &annotated).await.unwrap();
+            until("another look", async || operator.worked(module).await, |looks| *looks > looked).await;
         }
     }
-
-    async fn change(&self, (api_version, plural): (&str, &str), name: &str, spec: Value) {
-        let path = format!("/apis/{api_version}/namespaces/default/{plural}/{name}");
-        self.send("PATCH", &path, "application/merge-patch+json", &json!({"spec": spec})).await.unwrap();
+    let written = stage.writes().split_off(before);
+    let names: Vec<String> = written.iter().map(|event| format!("{} {}", event["verb"], event["requestURI"])).collect();
+    assert_eq!(names, Vec::<String>::new(), "written by an operator at rest");
+    // Whoever keeps writing the same is held back, and tells so.
+    for (module, path) in PARENTS {
+        let parent = stage.read(path).await.unwrap();
+        let conditions = parent["status"]["conditions"].as_array().unwrap();
+        let stalled = conditions.iter().find(|condition| condition["type"] == "Stalled").unwrap();
+        assert_eq!(stalled["status"], "False", "{module}: {stalled}");
     }
+}
 
-    /// What whoever runs a Vault does for its injector: its certificate is made, of which the API server is told the authority.
-    async fn certify(&self) {
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vault-agent-injector-certs", "namespace": "default"},
-            "data": {"ca.crt": AUTHORITY, "tls.crt": AUTHORITY, "tls.key": AUTHORITY}});
-        self.apply_value(&secret, "v1", "secrets").await;
-        let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/vault-agent-injector.default";
-        soon("the webhook of Vault's injector, with its authority", || async {
-            let webhooks = self.read(path).await.ok()?;
-            (webhooks["webhooks"][0]["clientConfig"]["caBundle"] == AUTHORITY).then_some(())
-        })
-        .await;
-    }
+async fn change(stage: &Stage, (api_version, plural): (&str, &str), name: &str, spec: Value) {
+    let path = format!("/apis/{api_version}/namespaces/default/{plural}/{name}");
+    stage.send("PATCH", &path, "application/merge-patch+json", &json!({"spec": spec})).await.unwrap();
+}
+
+/// What whoever runs a Vault does for its injector: its certificate is made, of which the API server is told the authority.
+async fn certify(stage: &Stage) {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vault-agent-injector-certs", "namespace": "default"},
+        "data": {"ca.crt": AUTHORITY, "tls.crt": AUTHORITY, "tls.key": AUTHORITY}});
+    stage.apply_value(&secret, "v1", "secrets").await;
+    let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/vault-agent-injector.default";
+    soon("the webhook of Vault's injector, with its authority", || async {
+        let webhooks = stage.read(path).await.ok()?;
+        (webhooks["webhooks"][0]["clientConfig"]["caBundle"] == AUTHORITY).then_some(())
+    })
+    .await;
 }
 
 const AUTHORITY: &str = "Y2E=";
@@ -101,33 +102,33 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     stage.apply_all("registry-credentials.yaml").await;
     stage.apply_all("pull-secrets.yaml").await;
     stage.apply_all("sgxplugin.yaml").await;
-    stage.shows(("base.scone.cloud/v1beta1", "sgxplugins"), None, "sgxplugin", &json!({"state": "HEALTHY"})).await;
+    shows(&stage, ("base.scone.cloud/v1beta1", "sgxplugins"), None, "sgxplugin", &json!({"state": "HEALTHY"})).await;
     stage.apply_all("las.yaml").await;
     let everywhere = json!({"state": "HEALTHY", "numberAvailable": 3});
-    stage.shows(("base.scone.cloud/v1beta1", "las"), None, "las", &everywhere).await;
+    shows(&stage, ("base.scone.cloud/v1beta1", "las"), None, "las", &everywhere).await;
 
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "example.com/none", "allowVolumeExpansion": true,
         "metadata": {"name": "grows", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}});
     stage.apply_value(&class, "storage.k8s.io/v1", "storageclasses").await;
     stage.apply_all("cas.yaml").await;
-    stage.shows(CAS, Some("default"), "cas", &json!({"phase": "Unprovisioned", "attestable": "Yes"})).await;
+    shows(&stage, CAS, Some("default"), "cas", &json!({"phase": "Unprovisioned", "attestable": "Yes"})).await;
     soon("the copy of the credentials", || stage.get("v1", "secrets", Some("default"), "sconeapps")).await;
     cas.provision();
-    stage.shows(CAS, Some("default"), "cas", &json!({"phase": "HEALTHY"})).await;
-    stage
-        .change(
-            CAS,
-            "cas",
-            json!({"backup-controller": {"enabled": true, "session": "cas-owner/primary-backup/upgrade"}}),
-        )
-        .await;
-    stage.shows(CAS, Some("default"), "cas", &json!({"phase": "EnablingMigration"})).await;
+    shows(&stage, CAS, Some("default"), "cas", &json!({"phase": "HEALTHY"})).await;
+    change(
+        &stage,
+        CAS,
+        "cas",
+        json!({"backup-controller": {"enabled": true, "session": "cas-owner/primary-backup/upgrade"}}),
+    )
+    .await;
+    shows(&stage, CAS, Some("default"), "cas", &json!({"phase": "EnablingMigration"})).await;
     log("backup-controller", "registered nodes: {\"node-1\":true,\"node-2\":true,\"node-3\":true}\n");
     let complete = json!({"phase": "HEALTHY", "migrationNodeRatio": "3/3", "safetyServiceStatus": "Healthy",
         "databasePvcStatus": "Bound", "snapshotStatus": "Persisted"});
-    stage.shows(CAS, Some("default"), "cas", &complete).await;
+    shows(&stage, CAS, Some("default"), "cas", &complete).await;
 
-    stage.change(CAS, "cas", json!({"persistence": {"size": "2Gi"}})).await;
+    change(&stage, CAS, "cas", json!({"persistence": {"size": "2Gi"}})).await;
     soon("a claim that asks for more", || async {
         let claim = stage.get("v1", "persistentvolumeclaims", Some("default"), "database-cas-0").await?;
         (claim["spec"]["resources"]["requests"]["storage"] == "2Gi").then_some(())
@@ -135,12 +136,12 @@ async fn all_kinds_are_installed_in_order_and_then_nothing_is_written_any_more()
     .await;
 
     stage.apply_all("vault.yaml").await;
-    stage.certify().await;
+    certify(&stage).await;
     let healthy = json!({"state": "HEALTHY"});
-    stage.shows(("services.scone.cloud/v1beta1", "vaults"), Some("default"), "vault", &healthy).await;
+    shows(&stage, ("services.scone.cloud/v1beta1", "vaults"), Some("default"), "vault", &healthy).await;
 
     register_policies(&stage, &cas).await;
-    stage.is_at_rest(&operator).await;
+    is_at_rest(&stage, &operator).await;
 
     delete_all(&stage).await;
     operator.stop().await;
@@ -158,7 +159,7 @@ async fn register_policies(stage: &Stage, cas: &StandIn) {
     }
     for (plural, name) in [("signedpolicies", "team"), ("encryptedpolicies", "app")] {
         let registered = json!({"state": "REGISTERED"});
-        stage.shows(("cas.scone.cloud/v1beta1", plural), Some("default"), name, &registered).await;
+        shows(&stage, ("cas.scone.cloud/v1beta1", plural), Some("default"), name, &registered).await;
     }
 }
 
@@ -200,7 +201,7 @@ async fn resources_that_were_written_for_any_version_are_accepted_and_keep_all_t
     for version in ["5.8.0", "5.9.0", "5.10.0", "6.0.0", "6.0.6"] {
         for object in Stage::manifest(&format!("versions/{version}.yaml")) {
             stage.apply_one(&object).await;
-            let (api_version, plural) = support::plural(&object);
+            let (api_version, plural) = cluster::stage::plural(&object);
             let (namespace, name) =
                 (object["metadata"]["namespace"].as_str(), object["metadata"]["name"].as_str().unwrap());
             let stored = stage.get(api_version, plural, namespace, name).await.unwrap();

@@ -1,12 +1,10 @@
 //! Ring api: what becomes of an operator some part of which dies, or which finds a cluster without what it needs.
 #![cfg(test)]
 
-mod support;
-
 use std::{collections::BTreeSet, time::Duration, time::Instant};
 
+use cluster::stage::{Stage, soon, until};
 use futures::StreamExt;
-use support::{Stage, soon, until};
 
 /// Everything that the program can do is switched on, so that every task runs that there is.
 const ALL: [&str; 10] = [
@@ -87,7 +85,7 @@ async fn no_background_task_dies_unseen() {
 #[tokio::test]
 async fn a_kind_that_is_not_installed_is_named_with_the_fix_and_served_once_it_is() {
     let stage = Stage::with(&[]).await;
-    stage.module("good", &support::package("good"));
+    stage.module("good", &cluster::stage::package("good"));
     let operator = stage.spawn(&stage.kubeconfig_of_admin("scone-operator"), &[]);
     let why = "example.com/v1 Greeting: the API server does not serve example.com/v1 Greeting; install its \
                CustomResourceDefinition";

@@ -1,13 +1,11 @@
 //! Ring api: webhooks, as a real API server calls them.
 #![cfg(test)]
 
-mod support;
-
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use cluster::stage::{Operator, PATIENCE, Stage, balancer::Balancer, certificates, package, soon, until};
 use serde_json::{Value, json};
-use support::{Operator, PATIENCE, Stage, balancer::Balancer, certificates, package, soon, until};
 use test_support::Load;
 
 const GREETINGS: &str = "/apis/example.com/v1/namespaces/default/greetings";
@@ -114,7 +112,7 @@ impl Asks {
 /// Load that begins once the API server has heard of the webhook: it hears of each configuration, and of each CRD, at its own time.
 async fn load(stage: &Arc<Stage>, tasks: usize, asks: Asks) -> Load {
     let stage = Arc::clone(stage);
-    Load::start(PATIENCE, tasks, move || {
+    Load::start(PATIENCE, tasks, Duration::from_millis(10), move || {
         let stage = Arc::clone(&stage);
         async move { asks.once(&stage).await }
     })

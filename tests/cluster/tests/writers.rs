@@ -1,16 +1,14 @@
 //! Ring api: what the operator writes, how often, and how it gets along with others who write.
 #![cfg(test)]
 
-mod support;
-
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use cluster::Fate;
+use cluster::stage::{PATIENCE, Stage, soon, until};
 use serde_json::{Value, json};
-use support::{PATIENCE, Stage, soon, until};
 
 const WISHES: &str = "example.com/v1";
 const PROBES: &str = "fixtures.example.com/v1";

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::task::JoinHandle;
@@ -23,8 +24,9 @@ pub struct Load {
 
 impl Load {
     /// Begins with the first good answer, since whoever serves needs a moment to be known. `ask` asks once, and gives what is wrong with
-    /// the answer.
-    pub async fn start<A, F>(patience: Patience, tasks: usize, ask: A) -> Self
+    /// the answer. Each task rests for `pause` between two requests: a load without one takes the processors from what it is to watch, such
+    /// as a pod that starts.
+    pub async fn start<A, F>(patience: Patience, tasks: usize, pause: Duration, ask: A) -> Self
     where
         A: Fn() -> F + Clone + Send + 'static,
         F: Future<Output = Option<String>> + Send + 'static,
@@ -39,8 +41,7 @@ impl Load {
                     let wrong = ask().await;
                     failed.lock().unwrap_or_else(PoisonError::into_inner).extend(wrong);
                     sent.fetch_add(1, Ordering::Relaxed);
-                    // An answer may be there at once, and other tasks want to work too.
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(pause).await;
                 }
             })
         };
@@ -86,15 +87,16 @@ impl Drop for Load {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::ready, time::Duration};
+    use std::future::ready;
 
     use super::*;
 
+    const PAUSE: Duration = Duration::from_millis(1);
     const PATIENCE: Patience = Patience { limit: Duration::from_mins(1), every: Duration::from_millis(1) };
 
     #[tokio::test]
     async fn a_load_tells_how_many_requests_were_answered() {
-        let load = Load::start(PATIENCE, 2, || ready(None)).await;
+        let load = Load::start(PATIENCE, 2, PAUSE, || ready(None)).await;
         load.goes_on(10).await;
         assert!(load.end().await >= 10);
     }
@@ -104,7 +106,7 @@ mod tests {
     async fn one_request_that_fails_among_many_is_told_in_the_end() {
         let asked = Arc::new(AtomicUsize::new(0));
         let fails_once = move || ready((asked.fetch_add(1, Ordering::Relaxed) == 5).then(|| "no answer".to_owned()));
-        let load = Load::start(PATIENCE, 1, fails_once).await;
+        let load = Load::start(PATIENCE, 1, PAUSE, fails_once).await;
         load.goes_on(10).await;
         load.end().await;
     }
@@ -112,6 +114,6 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "nobody heard whether a request failed")]
     async fn a_load_that_nobody_ends_fails_its_test() {
-        drop(Load::start(PATIENCE, 1, || ready(None)).await);
+        drop(Load::start(PATIENCE, 1, PAUSE, || ready(None)).await);
     }
 }

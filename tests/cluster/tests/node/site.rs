@@ -14,6 +14,8 @@ use test_support::{Load, Patience, artefact, module_file, saw};
 
 /// How long anything may take.
 const PATIENCE: Patience = Patience { limit: Duration::from_mins(5), every: Duration::from_millis(100) };
+/// How long each task of a load rests between two requests. Without it, a pod that started beside it took over two minutes to become ready.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The operator's namespace.
 pub(crate) const NAMESPACE: &str = "scone-system";
 /// The tag of the images in the manifests.
@@ -251,7 +253,7 @@ async fn created(admin: &Client) -> Result<Value, kube::Error> {
 /// of the webhooks: until then it stores what nobody gave defaults to.
 pub(crate) async fn load(site: &Site, tasks: usize) -> Load {
     let admin = site.admin.clone();
-    Load::start(PATIENCE, tasks, move || {
+    Load::start(PATIENCE, tasks, PAUSE, move || {
         let admin = admin.clone();
         async move {
             match created(&admin).await {

@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 /// Makes an authority and a certificate for 127.0.0.1, and mounts them as kubelet does: files in a folder of their own, and a link that
 /// is swapped. Gives the authority in PEM.
-pub(crate) fn mount(folder: &Path, version: &str) -> String {
+pub fn mount(folder: &Path, version: &str) -> String {
     let authority = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

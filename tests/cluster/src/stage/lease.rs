@@ -9,16 +9,18 @@ const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/scone-system/leases
 
 /// What a replica asked of its lease, and was given.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) user: String,
+pub struct Asked {
+    /// Who asked.
+    pub user: String,
     /// `get`, `create`, `update`.
-    pub(crate) verb: String,
-    pub(crate) at: Timestamp,
+    pub verb: String,
+    /// When the API server received it.
+    pub at: Timestamp,
 }
 
 impl Asked {
     /// Whether this is a look of somebody.
-    pub(crate) fn is_look_of(&self, user: &str) -> bool {
+    pub fn is_look_of(&self, user: &str) -> bool {
         self.user == user && self.verb == "get"
     }
 
@@ -29,13 +31,13 @@ impl Asked {
 
 impl Stage {
     /// Whether this replica holds the lease.
-    pub(crate) async fn holder(&self, identity: &str) -> Option<()> {
+    pub async fn holder(&self, identity: &str) -> Option<()> {
         let lease = self.read(LEASE).await.ok()?;
         (lease["spec"]["holderIdentity"] == identity).then_some(())
     }
 
     /// From when on others may take the lease.
-    pub(crate) async fn lease_end(&self) -> Timestamp {
+    pub async fn lease_end(&self) -> Timestamp {
         let spec = self.read(LEASE).await.unwrap()["spec"].clone();
         let renewed: Timestamp = spec["renewTime"].as_str().unwrap().parse().unwrap();
         renewed + SignedDuration::from_secs(spec["leaseDurationSeconds"].as_i64().unwrap())
@@ -43,7 +45,7 @@ impl Stage {
 
     /// What was asked of the lease from the last write of one user, which releases it when it is asked to end, to the first of another, which
     /// takes it.
-    pub(crate) fn handover(&self, from: &str, to: &str) -> Vec<Asked> {
+    pub fn handover(&self, from: &str, to: &str) -> Vec<Asked> {
         let mut events = self.ring().requests();
         let done = |event: &Value| event["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300);
         events.retain(|event| event["objectRef"]["resource"] == "leases" && done(event));
@@ -56,7 +58,7 @@ impl Stage {
     }
 
     /// Fails when the lease was not taken by the first look after it was released.
-    pub(crate) fn was_handed_over_at_once(&self, from: &str, to: &str) {
+    pub fn was_handed_over_at_once(&self, from: &str, to: &str) {
         let handover = self.handover(from, to);
         let looks = handover.iter().filter(|asked| asked.is_look_of(to)).count();
         assert_eq!(looks, 1, "the first look after the release takes the lease: {handover:#?}");

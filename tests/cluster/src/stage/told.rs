@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use cluster::Identity;
+use crate::Identity;
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,23 +11,23 @@ use super::{APART, Operator, Stage, soon};
 
 impl Stage {
     /// A greeting, as the module `good` serves it.
-    pub(crate) async fn greet(&self, name: &str, whom: &str) {
+    pub async fn greet(&self, name: &str, whom: &str) {
         self.apply_value(&greeting(name, whom), "example.com/v1", "greetings").await;
     }
 
     /// Many at once.
-    pub(crate) async fn greet_all(&self, names: &[String]) {
+    pub async fn greet_all(&self, names: &[String]) {
         futures::stream::iter(names).for_each_concurrent(16, |name| self.greet(name, "you")).await;
     }
 
     /// What the module `good` made of a greeting, when it is this.
-    pub(crate) async fn sentence(&self, name: &str, wanted: &str) -> Option<()> {
+    pub async fn sentence(&self, name: &str, wanted: &str) -> Option<()> {
         let map = self.get("v1", "configmaps", Some("default"), name).await?;
         (map["data"]["sentence"] == wanted).then_some(())
     }
 
     /// Whether these, and no others, are the `ConfigMap`s that parents in the namespace own, with these values.
-    pub(crate) async fn maps(&self, wanted: &[(&str, &str)]) -> Option<()> {
+    pub async fn maps(&self, wanted: &[(&str, &str)]) -> Option<()> {
         let list = self.list("v1", "configmaps").await?;
         let owned = list["items"].as_array()?.iter().filter(|map| map["metadata"]["ownerReferences"].is_array());
         let mut found: Vec<(String, String)> = owned
@@ -41,7 +41,7 @@ impl Stage {
     }
 
     /// A condition of an object.
-    pub(crate) async fn condition(
+    pub async fn condition(
         &self,
         api_version: &str,
         plural: &str,
@@ -54,7 +54,7 @@ impl Stage {
     }
 
     /// An object whose status is about its latest version: what was written before the status is there too.
-    pub(crate) async fn reported(
+    pub async fn reported(
         &self,
         api_version: &str,
         plural: &str,
@@ -66,7 +66,7 @@ impl Stage {
     }
 
     /// Lets the user see and do everything that the modules of the tests need, but see nodes only with `nodes`.
-    pub(crate) async fn grant(&self, user: &str, more: &[&str]) {
+    pub async fn grant(&self, user: &str, more: &[&str]) {
         let mut core = vec!["configmaps", "secrets", "services", "pods", "pods/log", "events"];
         core.extend(more);
         let allow =
@@ -84,17 +84,17 @@ impl Stage {
     }
 
     /// For somebody who may do what roles allow.
-    pub(crate) fn kubeconfig_of_user(&self, user: &str) -> PathBuf {
+    pub fn kubeconfig_of_user(&self, user: &str) -> PathBuf {
         self.ring().kubeconfig(&Identity::user(user).audited()).unwrap()
     }
 
     /// For somebody who may do everything.
-    pub(crate) fn kubeconfig_of_admin(&self, user: &str) -> PathBuf {
+    pub fn kubeconfig_of_admin(&self, user: &str) -> PathBuf {
         self.ring().kubeconfig(&Identity::admin(user).audited()).unwrap()
     }
 
     /// Who wrote what is no lease, in the order in which it was written.
-    pub(crate) fn writers(&self) -> Vec<String> {
+    pub fn writers(&self) -> Vec<String> {
         let mut events = self.ring().audit();
         events.retain(|event| !APART.iter().any(|kind| event["objectRef"]["resource"] == *kind));
         events.sort_by_key(|event| event["requestReceivedTimestamp"].as_str().map(str::to_owned));
@@ -102,7 +102,7 @@ impl Stage {
     }
 
     /// Who wrote what is no lease before a moment.
-    pub(crate) fn wrote_before(&self, user: &str, moment: Timestamp) -> Vec<Value> {
+    pub fn wrote_before(&self, user: &str, moment: Timestamp) -> Vec<Value> {
         let mut events = self.ring().audit();
         let received =
             |event: &Value| event["requestReceivedTimestamp"].as_str().unwrap().parse::<Timestamp>().unwrap();
@@ -112,7 +112,7 @@ impl Stage {
     }
 
     /// Lets a kind hold anything.
-    pub(crate) async fn forget_schema(&self, crd: &str) {
+    pub async fn forget_schema(&self, crd: &str) {
         let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd}");
         let open = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema",
             "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}]);
@@ -126,7 +126,7 @@ impl Stage {
     }
 
     /// Gives a kind that has none a status, which may hold anything.
-    pub(crate) async fn add_status(&self, crd: &str) {
+    pub async fn add_status(&self, crd: &str) {
         let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd}");
         let status = json!([
             {"op": "add", "path": "/spec/versions/0/subresources", "value": {"status": {}}},
@@ -144,7 +144,7 @@ impl Stage {
     }
 
     /// Many objects of a size that is usual.
-    pub(crate) async fn fill(&self, namespace: &str, numbers: std::ops::Range<usize>) {
+    pub async fn fill(&self, namespace: &str, numbers: std::ops::Range<usize>) {
         let filled = |number: usize| async move {
             let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("filler-{number}"), "namespace": namespace},
                 "data": {"text": "x".repeat(1024)}});
@@ -155,7 +155,7 @@ impl Stage {
     }
 
     /// Time that has to pass, such as for something not to happen.
-    pub(crate) async fn wait(&self, time: Duration) {
+    pub async fn wait(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
 }
@@ -166,14 +166,14 @@ fn greeting(name: &str, whom: &str) -> Value {
 
 impl Operator {
     /// The sum of a counter over all its labels.
-    pub(crate) async fn sum(&self, name: &str) -> u64 {
+    pub async fn sum(&self, name: &str) -> u64 {
         let text = self.metrics().await;
         let lines = text.lines().filter(|line| line.starts_with(name));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
     /// How often a module has looked at a parent, in a cache that is complete.
-    pub(crate) async fn looks(&self, module: &str) -> u64 {
+    pub async fn looks(&self, module: &str) -> u64 {
         let text = self.metrics().await;
         let of = format!("scone_operator_reconciles_total{{module=\"{module}\",");
         let looks = text.lines().filter(|line| line.starts_with(&of) && !line.contains("outcome=\"failed\""));
@@ -181,7 +181,7 @@ impl Operator {
     }
 
     /// How many reconciles of a module came to their end and were not spared, since the parent was not as before.
-    pub(crate) async fn worked(&self, module: &str) -> u64 {
+    pub async fn worked(&self, module: &str) -> u64 {
         let text = self.metrics().await;
         let of = format!("scone_operator_reconciles_total{{module=\"{module}\",");
         let apart = ["failed", "spared"].map(|outcome| format!("outcome=\"{outcome}\""));
@@ -191,14 +191,14 @@ impl Operator {
     }
 
     /// Waits until each of these modules has looked at a parent: only then does it mean something that nothing is written.
-    pub(crate) async fn has_looked(&self, modules: &[&str]) {
+    pub async fn has_looked(&self, modules: &[&str]) {
         for module in modules {
             soon(&format!("a look of {module}"), || async { (self.looks(module).await > 0).then_some(()) }).await;
         }
     }
 
     /// How many objects it keeps.
-    pub(crate) async fn cached(&self) -> Option<usize> {
+    pub async fn cached(&self) -> Option<usize> {
         let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix("scone_operator_cached_objects "))?;
         line.trim().parse().ok()

@@ -11,13 +11,14 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 
 /// Forwards each new connection to the next replica; closes it when there is none. Open connections stay where they are.
-pub(crate) struct Balancer {
+pub struct Balancer {
     address: SocketAddr,
     replicas: Arc<Mutex<Vec<String>>>,
 }
 
 impl Balancer {
-    pub(crate) async fn start() -> Self {
+    /// At an address of its own, without replicas.
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let replicas = Arc::<Mutex<Vec<String>>>::default();
@@ -39,15 +40,18 @@ impl Balancer {
         Self { address, replicas }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// What the API server is told.
+    pub fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    pub(crate) fn add(&self, replica: &str) {
+    /// From now on this replica gets its share, by its address.
+    pub fn add(&self, replica: &str) {
         self.replicas.lock().unwrap().push(replica.to_owned());
     }
 
-    pub(crate) fn remove(&self, replica: &str) {
+    /// From now on this replica gets no new connections.
+    pub fn remove(&self, replica: &str) {
         self.replicas.lock().unwrap().retain(|known| known != replica);
     }
 }

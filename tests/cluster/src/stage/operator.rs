@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cluster::ending;
+use crate::ending;
 use kube::Client;
 use serde_json::Value;
 use test_support::{artefact, saw};
@@ -86,7 +86,7 @@ impl Start<'_> {
 }
 
 /// A running operator. A test has to end it: [`Operator::stop`] is the end that users give it.
-pub(crate) struct Operator {
+pub struct Operator {
     child: Child,
     log: Log,
     reader: JoinHandle<()>,
@@ -95,7 +95,7 @@ pub(crate) struct Operator {
 
 impl Operator {
     /// Where it serves something, as its log says.
-    pub(crate) fn address(&self, what: &str) -> Option<String> {
+    pub fn address(&self, what: &str) -> Option<String> {
         let log = self.log();
         log.iter().find(|line| line["what"] == what && line["message"] == "serves")?["address"]
             .as_str()
@@ -115,32 +115,33 @@ impl Operator {
         Some(answer)
     }
 
-    pub(crate) async fn metrics(&self) -> String {
+    /// What it answers on `/metrics`.
+    pub async fn metrics(&self) -> String {
         self.answer("metrics", "/metrics").await.map(|(_, text)| text).unwrap_or_default()
     }
 
     /// What it answers on `/readyz`.
-    pub(crate) async fn readiness(&self) -> Option<(u16, String)> {
+    pub async fn readiness(&self) -> Option<(u16, String)> {
         self.answer("health", "/readyz").await
     }
 
     /// What it answers on `/livez`.
-    pub(crate) async fn liveness(&self) -> Option<(u16, String)> {
+    pub async fn liveness(&self) -> Option<(u16, String)> {
         self.answer("health", "/livez").await
     }
 
     /// How it ended, if it has.
-    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
     /// Whether it still runs.
-    pub(crate) fn runs(&mut self) -> bool {
+    pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Its log so far, one JSON object a line.
-    pub(crate) fn log(&self) -> Vec<Value> {
+    pub fn log(&self) -> Vec<Value> {
         self.log.lines()
     }
 
@@ -150,7 +151,7 @@ impl Operator {
     }
 
     /// kill -9.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.drain();
@@ -165,17 +166,17 @@ impl Operator {
     }
 
     /// Its resident memory in bytes.
-    pub(crate) fn memory(&self) -> u64 {
+    pub fn memory(&self) -> u64 {
         self.status("VmRSS:")
     }
 
     /// The most memory that it had since [`Operator::forget_peak`], in bytes.
-    pub(crate) fn peak(&self) -> u64 {
+    pub fn peak(&self) -> u64 {
         self.status("VmHWM:")
     }
 
     /// Lets the peak of memory start anew.
-    pub(crate) fn forget_peak(&self) {
+    pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
 
@@ -186,13 +187,13 @@ impl Operator {
     }
 
     /// Sends SIGTERM.
-    pub(crate) fn terminate(&self) {
+    pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     }
 
     /// Sends SIGTERM and waits for an orderly end. What anybody may read of it until then must not tell a secret.
-    pub(crate) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.tells_no_secret().await;
         self.terminate();
         let status = soon("the operator's end", || std::future::ready(self.child.try_wait().unwrap())).await;

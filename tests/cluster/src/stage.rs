@@ -1,19 +1,20 @@
 //! A cluster with CRDs and modules, an operator to start, and what tests ask of them.
 #![allow(
-    dead_code,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "helpers of tests fail as tests do, and no test program needs all of them"
+    clippy::missing_panics_doc,
+    reason = "helpers of tests fail as tests do"
 )]
 
 mod lease;
 mod operator;
 mod told;
 
-pub(crate) mod balancer;
-pub(crate) mod certificates;
-pub(crate) mod kubelet;
+pub mod balancer;
+pub mod certificates;
+pub mod kubelet;
 
 use std::{
     fmt::Debug,
@@ -23,27 +24,28 @@ use std::{
     time::Duration,
 };
 
+use crate::{ApiRing, Fate, Identity, Proxy, ending};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use cluster::{ApiRing, Fate, Identity, Proxy, ending};
 use kube::Client;
 use operator_package::Package;
 use serde_json::{Value, json};
 use test_support::{Patience, artefact, canary, saw};
 
-pub(crate) use operator::Operator;
 use operator::{Log, Start};
-pub(crate) use test_support::module as package;
+
+pub use operator::Operator;
+pub use test_support::module as package;
 
 /// How long anything may take.
-pub(crate) const PATIENCE: Patience = Patience { limit: Duration::from_mins(1), every: Duration::from_millis(50) };
+pub const PATIENCE: Patience = Patience { limit: Duration::from_mins(1), every: Duration::from_millis(50) };
 
 /// Asks again and again until there is an answer.
-pub(crate) async fn soon<T, F: Future<Output = Option<T>>>(what: &str, ask: impl FnMut() -> F) -> T {
+pub async fn soon<T, F: Future<Output = Option<T>>>(what: &str, ask: impl FnMut() -> F) -> T {
     PATIENCE.soon(what, ask).await
 }
 
 /// Asks again and again until the answer is as it should be; who waits in vain is shown the last one.
-pub(crate) async fn until<T: Debug, F: Future<Output = T>>(
+pub async fn until<T: Debug, F: Future<Output = T>>(
     what: &str,
     ask: impl FnMut() -> F,
     holds: impl Fn(&T) -> bool,
@@ -55,7 +57,7 @@ pub(crate) async fn until<T: Debug, F: Future<Output = T>>(
 ///
 /// When it goes, it looks back at all operators that worked in it: a request that was forbidden and not announced, a panic, or a line that
 /// tells a marked secret fails the test.
-pub(crate) struct Stage {
+pub struct Stage {
     place: Place,
     admin: Client,
     /// The operator's own namespace.
@@ -94,12 +96,12 @@ const OPERATOR: &str = "scone-operator";
 
 impl Stage {
     /// With the modules that are shipped.
-    pub(crate) async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::with(&["las", "sgxplugin"]).await
     }
 
     /// With these modules, their CRDs, and the namespace `scone-system`.
-    pub(crate) async fn with(modules: &[&str]) -> Self {
+    pub async fn with(modules: &[&str]) -> Self {
         let ring = ApiRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
         let stage = Self::at(Place::Own(Box::new(ring)), admin, "scone-system");
@@ -109,7 +111,7 @@ impl Stage {
 
     /// In the cluster that `SCONE_OPERATOR_KUBECONFIG` names, or else in one of its own, known by nothing but its kubeconfig. The
     /// operator's namespace is `namespace`.
-    pub(crate) async fn existing(modules: &[&str], namespace: &str) -> Self {
+    pub async fn existing(modules: &[&str], namespace: &str) -> Self {
         let (place, path) = if let Some(path) = std::env::var_os(EXISTING).map(PathBuf::from) {
             (Place::Existing(path.clone()), path)
         } else {
@@ -117,7 +119,7 @@ impl Stage {
             let path = ring.kubeconfig(&Identity::admin("somebody")).unwrap();
             (Place::Own(Box::new(ring)), path)
         };
-        let stage = Self::at(place, cluster::client(&path).await.unwrap(), namespace);
+        let stage = Self::at(place, crate::client(&path).await.unwrap(), namespace);
         for kind in modules.iter().flat_map(|name| Package::read(package(name)).unwrap().manifest.kinds) {
             let there = stage.list(&kind.api_version, &kind.plural).await;
             assert!(there.is_none(), "{} is in this cluster already: the test would take it away", kind.plural);
@@ -144,7 +146,7 @@ impl Stage {
     }
 
     /// Says that operators will be forbidden to do this to a resource, and have to be: `list`, `nodes`.
-    pub(crate) fn forbids(&self, verb: &str, resource: &str) {
+    pub fn forbids(&self, verb: &str, resource: &str) {
         let mut forbidden = self.forbidden.lock().unwrap();
         forbidden.push((verb.to_owned(), resource.to_owned()));
     }
@@ -170,7 +172,7 @@ impl Stage {
     }
 
     /// Installs the CRDs of a module.
-    pub(crate) async fn install(&self, name: &str) {
+    pub async fn install(&self, name: &str) {
         for kind in Package::read(package(name)).unwrap().manifest.kinds {
             self.apply_value(&kind.crd, "apiextensions.k8s.io/v1", "customresourcedefinitions").await;
             soon("the kind", || async { self.list(&kind.api_version, &kind.plural).await.map(drop) }).await;
@@ -178,36 +180,36 @@ impl Stage {
     }
 
     /// Puts a module where the operator looks for it, as a complete file.
-    pub(crate) fn module(&self, name: &str, bytes: &[u8]) {
+    pub fn module(&self, name: &str, bytes: &[u8]) {
         let unfinished = self.modules.path().join(format!(".{name}"));
         std::fs::write(&unfinished, bytes).unwrap();
         std::fs::rename(unfinished, self.modules.path().join(format!("{name}.wasm"))).unwrap();
     }
 
     /// What an administrator sets for a module, before the operator starts.
-    pub(crate) fn settings(&self, name: &str, settings: &Value) {
+    pub fn settings(&self, name: &str, settings: &Value) {
         std::fs::write(self.modules.path().join(format!("{name}.json")), settings.to_string()).unwrap();
     }
 
     /// Starts an operator and waits until it is ready.
-    pub(crate) async fn operator(&self, arguments: &[&str]) -> Operator {
+    pub async fn operator(&self, arguments: &[&str]) -> Operator {
         self.operator_with(&self.kubeconfig(), arguments).await
     }
 
     /// Starts an operator with this kubeconfig and waits until it is ready.
-    pub(crate) async fn operator_with(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
+    pub async fn operator_with(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
         let operator = self.spawn(kubeconfig, arguments);
         soon("a ready operator", || async { operator.readiness().await.filter(|(code, _)| *code == 200) }).await;
         operator
     }
 
     /// Starts an operator one of whose background tasks panics a second after its begin.
-    pub(crate) fn spawn_rigged(&self, kubeconfig: &Path, arguments: &[&str], task: &str) -> Operator {
+    pub fn spawn_rigged(&self, kubeconfig: &Path, arguments: &[&str], task: &str) -> Operator {
         self.spawn_as(kubeconfig, arguments, Some(task))
     }
 
     /// Starts an operator.
-    pub(crate) fn spawn(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
+    pub fn spawn(&self, kubeconfig: &Path, arguments: &[&str]) -> Operator {
         self.spawn_as(kubeconfig, arguments, None)
     }
 
@@ -220,7 +222,7 @@ impl Stage {
     }
 
     /// Runs another command of the program to its end, which has to be a good one.
-    pub(crate) async fn run(&self, arguments: &[&str]) {
+    pub async fn run(&self, arguments: &[&str]) {
         let mut child = Command::new(artefact("SCONE_OPERATOR_PROGRAM"))
             .args(arguments)
             .env("KUBECONFIG", self.kubeconfig())
@@ -231,7 +233,7 @@ impl Stage {
     }
 
     /// A proxy in front of the API server, and the kubeconfig to reach the server through it as the operator.
-    pub(crate) async fn proxy(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) -> (Proxy, PathBuf) {
+    pub async fn proxy(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) -> (Proxy, PathBuf) {
         let client = self.ring().client(&Identity::admin(OPERATOR).audited()).await.unwrap();
         let proxy = Proxy::start(client, Arc::new(decide)).await.unwrap();
         let path = self.ring().path().join("proxy.kubeconfig");
@@ -240,7 +242,7 @@ impl Stage {
     }
 
     /// The ring itself.
-    pub(crate) fn ring(&self) -> &ApiRing {
+    pub fn ring(&self) -> &ApiRing {
         match &self.place {
             Place::Own(ring) => ring,
             Place::Existing(path) => {
@@ -249,13 +251,14 @@ impl Stage {
         }
     }
 
-    pub(crate) async fn create_node(&self, name: &str, labels: &Value) {
+    /// Makes a node, which is an API object and nothing else here.
+    pub async fn create_node(&self, name: &str, labels: &Value) {
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}});
         self.apply_value(&node, "v1", "nodes").await;
     }
 
     /// Applies one of the manifests that the scenarios use.
-    pub(crate) async fn apply(&self, file: &str) {
+    pub async fn apply(&self, file: &str) {
         let text =
             std::fs::read_to_string(test_support::checkout().join("tests/scenarios/manifests").join(file)).unwrap();
         let plural = if file.starts_with("sgx") { "sgxplugins" } else { "las" };
@@ -263,7 +266,7 @@ impl Stage {
     }
 
     /// The objects of one of the manifests that the scenarios use. No test asks a registry on the internet, and every credential is marked.
-    pub(crate) fn manifest(file: &str) -> Vec<Value> {
+    pub fn manifest(file: &str) -> Vec<Value> {
         let path = test_support::checkout().join("tests/scenarios/manifests").join(file);
         let text = std::fs::read_to_string(path).unwrap();
         let mut objects: Vec<Value> =
@@ -281,20 +284,20 @@ impl Stage {
     }
 
     /// Applies all objects of such a manifest.
-    pub(crate) async fn apply_all(&self, file: &str) {
+    pub async fn apply_all(&self, file: &str) {
         for object in Self::manifest(file) {
             self.apply_one(&object).await;
         }
     }
 
     /// Applies an object of a kind that modules serve, or a Secret.
-    pub(crate) async fn apply_one(&self, object: &Value) {
+    pub async fn apply_one(&self, object: &Value) {
         let (api_version, plural) = plural(object);
         self.apply_value(object, api_version, plural).await;
     }
 
     /// A client of an administrator who is not the operator.
-    pub(crate) async fn client(&self) -> Client {
+    pub async fn client(&self) -> Client {
         self.ring().client(&Identity::admin("tester")).await.unwrap()
     }
 
@@ -305,12 +308,13 @@ impl Stage {
         self.apply_value(&value, api_version, plural).await;
     }
 
-    pub(crate) async fn apply_value(&self, value: &Value, api_version: &str, plural: &str) {
+    /// Server-side apply of an object, as an administrator.
+    pub async fn apply_value(&self, value: &Value, api_version: &str, plural: &str) {
         self.apply_as("tester", value, api_version, plural).await;
     }
 
     /// Server-side apply under a field manager.
-    pub(crate) async fn apply_as(&self, manager: &str, value: &Value, api_version: &str, plural: &str) {
+    pub async fn apply_as(&self, manager: &str, value: &Value, api_version: &str, plural: &str) {
         let path =
             path(api_version, plural, value["metadata"]["namespace"].as_str(), value["metadata"]["name"].as_str());
         let path = format!("{path}?fieldManager={manager}&force=true");
@@ -318,36 +322,25 @@ impl Stage {
     }
 
     /// Any request, as an administrator.
-    pub(crate) async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        content: &str,
-        body: &Value,
-    ) -> Result<Value, kube::Error> {
+    pub async fn send(&self, method: &str, path: &str, content: &str, body: &Value) -> Result<Value, kube::Error> {
         let request = http::Request::builder().method(method).uri(path).header("content-type", content);
         self.admin.request(request.body(body.to_string().into_bytes()).unwrap()).await
     }
 
     /// What is under a path, or why it is not shown.
-    pub(crate) async fn read(&self, path: &str) -> Result<Value, kube::Error> {
+    pub async fn read(&self, path: &str) -> Result<Value, kube::Error> {
         self.admin.request(http::Request::get(path).body(Vec::new()).unwrap()).await
     }
 
-    pub(crate) async fn get(
-        &self,
-        api_version: &str,
-        plural: &str,
-        namespace: Option<&str>,
-        name: &str,
-    ) -> Option<Value> {
+    /// An object, if it is there.
+    pub async fn get(&self, api_version: &str, plural: &str, namespace: Option<&str>, name: &str) -> Option<Value> {
         let found = self.read(&path(api_version, plural, namespace, Some(name))).await.ok();
         saw((plural.to_owned(), name.to_owned(), found.clone()));
         found
     }
 
     /// All objects of a kind.
-    pub(crate) async fn list(&self, api_version: &str, plural: &str) -> Option<Value> {
+    pub async fn list(&self, api_version: &str, plural: &str) -> Option<Value> {
         let list = self.read(&path(api_version, plural, None, None)).await.ok();
         let items = list.as_ref().and_then(|list| list["items"].as_array());
         let names =
@@ -356,20 +349,21 @@ impl Stage {
         list
     }
 
-    pub(crate) async fn delete(&self, api_version: &str, plural: &str, namespace: Option<&str>, name: &str) {
+    /// Deletes an object that is there.
+    pub async fn delete(&self, api_version: &str, plural: &str, namespace: Option<&str>, name: &str) {
         let request = http::Request::delete(path(api_version, plural, namespace, Some(name))).body(Vec::new()).unwrap();
         self.admin.request::<Value>(request).await.unwrap();
     }
 
     /// What the operator wrote, leases apart; requests that were refused count too.
-    pub(crate) fn writes(&self) -> Vec<Value> {
+    pub fn writes(&self) -> Vec<Value> {
         let audit = self.ring().audit();
         let apart = |event: &Value| APART.iter().any(|kind| event["objectRef"]["resource"] == *kind);
         audit.into_iter().filter(|event| event["user"]["username"] == OPERATOR && !apart(event)).collect()
     }
 
     /// Whether the operator has written nothing for so long.
-    pub(crate) async fn quiet(&self, time: Duration) -> Option<()> {
+    pub async fn quiet(&self, time: Duration) -> Option<()> {
         let before = self.writes().len();
         tokio::time::sleep(time).await;
         (self.writes().len() == before).then_some(())
@@ -377,7 +371,7 @@ impl Stage {
 }
 
 /// The API version and the plural of an object of a kind that modules serve, or of a Secret.
-pub(crate) fn plural(object: &Value) -> (&str, &'static str) {
+pub fn plural(object: &Value) -> (&str, &'static str) {
     let plural = match object["kind"].as_str().unwrap() {
         "SGXPlugin" => "sgxplugins",
         "LAS" => "las",

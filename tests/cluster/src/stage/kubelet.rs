@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cluster::Fate;
+use crate::Fate;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -16,12 +16,13 @@ const TURN: Duration = Duration::from_millis(100);
 const SGX: &str = "sgx.intel.com/enclave";
 
 /// What containers log, by the name of the container; `{node}` is filled in.
-pub(crate) type Logs = Arc<Mutex<BTreeMap<String, String>>>;
+pub type Logs = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// The kubelets of these nodes. They end when this is dropped.
-pub(crate) struct Kubelets {
+pub struct Kubelets {
     task: JoinHandle<()>,
-    pub(crate) logs: Logs,
+    /// What containers log.
+    pub logs: Logs,
     places: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
@@ -33,7 +34,7 @@ impl Drop for Kubelets {
 
 impl Kubelets {
     /// Makes nodes with SGX and lets them work.
-    pub(crate) async fn start(client: Client, nodes: &[&str]) -> Self {
+    pub async fn start(client: Client, nodes: &[&str]) -> Self {
         for name in nodes {
             let labels = json!({"intel.feature.node.kubernetes.io/sgx": "true", "kubernetes.io/hostname": name});
             let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}});
@@ -46,7 +47,7 @@ impl Kubelets {
     }
 
     /// What the proxy does with a request.
-    pub(crate) fn decide(&self) -> impl Fn(&str, &str) -> Fate + Send + Sync + 'static {
+    pub fn decide(&self) -> impl Fn(&str, &str) -> Fate + Send + Sync + 'static {
         let (logs, places) = (Arc::clone(&self.logs), Arc::clone(&self.places));
         move |_: &str, path: &str| {
             let Some((pod, rest)) = path.split_once("/pods/").and_then(|(_, rest)| rest.split_once('/')) else {
