@@ -159,7 +159,7 @@ async fn register_policies(stage: &Stage, cas: &StandIn) {
     }
     for (plural, name) in [("signedpolicies", "team"), ("encryptedpolicies", "app")] {
         let registered = json!({"state": "REGISTERED"});
-        shows(&stage, ("cas.scone.cloud/v1beta1", plural), Some("default"), name, &registered).await;
+        shows(stage, ("cas.scone.cloud/v1beta1", plural), Some("default"), name, &registered).await;
     }
 }
 
