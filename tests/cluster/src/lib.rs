@@ -30,7 +30,7 @@ pub use forward::Forward;
 pub use image::Image;
 pub use kubeconfig::{Identity, client_of as client};
 pub use node::{NodeRing, inside, missing_packages, obstacle};
-pub use process::logging;
+pub use process::{end_with_parent, logging};
 pub use proxy::{Decide, Fate, Proxy};
 
 /// Why there is no cluster. Each text ends with what to do.

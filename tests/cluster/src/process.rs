@@ -98,6 +98,13 @@ impl Drop for Sweeper {
     }
 }
 
+/// From now on this process is ended when the one that started it ends, however it does: a test that nobody hears any more would go on with
+/// its cluster for minutes, beside the next run.
+pub fn end_with_parent() {
+    // Where it cannot be had, such as in a sandbox, tests run as well.
+    drop(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)));
+}
+
 /// The last lines of a text file.
 pub(crate) fn end_of_file(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -121,5 +128,47 @@ impl Drop for Process {
         // Its standard input ends, and with it the program.
         drop(self.child.stdin.take());
         drop(self.child.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+        sync::mpsc,
+        time::Duration,
+    };
+
+    use super::*;
+
+    const STARTED: &str = "STARTED_BY_A_TEST";
+
+    #[test]
+    fn a_program_ends_when_the_one_that_started_it_is_killed() {
+        if env::var_os(STARTED).is_some() {
+            end_with_parent();
+            println!("\nruns");
+            loop {
+                std::thread::park();
+            }
+        }
+        let again =
+            "\"$0\" --exact process::tests::a_program_ends_when_the_one_that_started_it_is_killed --nocapture & wait";
+        let mut shell = Command::new("sh")
+            .args(["-c", again])
+            .arg(env::current_exe().unwrap())
+            .env(STARTED, "yes")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut lines, (ended, end)) = (BufReader::new(shell.stdout.take().unwrap()).lines(), mpsc::channel());
+        assert!(lines.any(|line| line.unwrap() == "runs"));
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        // What it writes ends with it.
+        std::thread::spawn(move || ended.send(lines.count()));
+        end.recv_timeout(Duration::from_mins(1)).unwrap();
     }
 }

@@ -102,6 +102,7 @@ impl Stage {
 
     /// With these modules, their CRDs, and the namespace `scone-system`.
     pub async fn with(modules: &[&str]) -> Self {
+        crate::end_with_parent();
         let ring = ApiRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
         let admin = ring.client(&Identity::admin("tester")).await.unwrap();
         let stage = Self::at(Place::Own(Box::new(ring)), admin, "scone-system");
@@ -112,6 +113,7 @@ impl Stage {
     /// In the cluster that `SCONE_OPERATOR_KUBECONFIG` names, or else in one of its own, known by nothing but its kubeconfig. The
     /// operator's namespace is `namespace`.
     pub async fn existing(modules: &[&str], namespace: &str) -> Self {
+        crate::end_with_parent();
         let (place, path) = if let Some(path) = std::env::var_os(EXISTING).map(PathBuf::from) {
             (Place::Existing(path.clone()), path)
         } else {

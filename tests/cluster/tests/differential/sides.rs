@@ -91,6 +91,7 @@ pub(crate) struct Server {
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (ring, client) = runtime.block_on(async {
+        cluster::end_with_parent();
         // Controllers would write between the requests of a script.
         let ring = ApiRing::start_without_controllers(&mut |what| eprintln!("{what} ...")).await.unwrap();
         let client = ring.client(&Identity::admin("tester")).await.unwrap();

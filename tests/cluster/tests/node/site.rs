@@ -62,6 +62,7 @@ impl Drop for Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
+        cluster::end_with_parent();
         let ring = NodeRing::start(&mut |what| eprintln!("{what} ...")).await.unwrap();
         ring.import_tar(&artefact("SCONE_OPERATOR_IMAGE")).unwrap();
         ring.import_stand_ins(STAND_INS, &cas()).unwrap();
