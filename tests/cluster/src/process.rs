@@ -102,7 +102,7 @@ impl Drop for Sweeper {
 /// its cluster for minutes, beside the next run.
 pub fn end_with_parent() {
     // Where it cannot be had, such as in a sandbox, tests run as well.
-    drop(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)));
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
 }
 
 /// The last lines of a text file.

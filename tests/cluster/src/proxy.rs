@@ -123,6 +123,9 @@ impl Shared {
 
 async fn forward(State(shared): State<Shared>, request: Request) -> Response {
     let seen = *shared.hole.borrow();
+    // From before the decision: a watch that was let pass, and not answered yet, is cut as well.
+    let mut cuts = shared.cuts.clone();
+    cuts.mark_unchanged();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let fate = if seen.open { Fate::Swallow } else { (shared.decide)(request.method().as_str(), &path) };
     let is_mute = fate == Fate::Mute;
@@ -135,12 +138,18 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
         Fate::Command(code, printed) => return exec::answer(request, code, printed),
         Fate::Swallow => return std::future::pending().await,
     }
-    let answer = pass_on(&shared, seen, request, &path).await;
+    let answer = pass_on(&shared, seen, cuts, request, &path).await;
     shared.heard(seen).await;
     if is_mute { std::future::pending().await } else { answer }
 }
 
-async fn pass_on(shared: &Shared, seen: Hole, request: Request, path: &str) -> Response {
+async fn pass_on(
+    shared: &Shared,
+    seen: Hole,
+    mut cuts: watch::Receiver<u64>,
+    request: Request,
+    path: &str,
+) -> Response {
     let (head, body) = request.into_parts();
     let mut forwarded = http::Request::builder().method(head.method).uri(path);
     for name in [http::header::CONTENT_TYPE, http::header::ACCEPT] {
@@ -152,8 +161,7 @@ async fn pass_on(shared: &Shared, seen: Hole, request: Request, path: &str) -> R
     let Ok(forwarded) = forwarded.body(kube::client::Body::from(body.to_vec())) else { return refuse(400) };
     let Ok(response) = shared.client.send(forwarded).await else { return refuse(502) };
     let (head, body) = response.into_parts();
-    let (shared, mut cuts) = (shared.clone(), shared.cuts.clone());
-    cuts.mark_unchanged();
+    let shared = shared.clone();
     let cut = Box::pin(async move { drop(cuts.changed().await) });
     let at_end = shared.clone();
     let end = futures::stream::once(async move { at_end.heard(seen).await }).filter_map(|()| std::future::ready(None));
