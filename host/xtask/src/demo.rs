@@ -13,8 +13,6 @@ pub(crate) fn command(workspace: &Workspace, format: Format) -> Result<(), Failu
     let mut steps = modules::steps(&modules::Arguments::default());
     steps.push("the demo".to_owned());
     let mut plan = Plan::new(steps);
-    plan.next();
-    cargo::fetch(workspace)?;
     let modules = modules::quick(workspace, &edit::named(workspace, SCENARIO)?, &mut plan)?;
     plan.next();
     let mut command = Command::new(workspace.program("debug", "modctl"));

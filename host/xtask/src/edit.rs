@@ -29,7 +29,7 @@ pub(crate) fn package(workspace: &Workspace, package: &str, filter: Option<&str>
 
 /// Runs one scenario against its transcript.
 pub(crate) fn scenario(workspace: &Workspace, name: &str) -> Result<(), Failure> {
-    let mut steps = modules::steps(&modules::Arguments::default()).split_off(1);
+    let mut steps = modules::steps(&modules::Arguments::default());
     steps.push(format!("the scenario {name}"));
     let mut plan = Plan::new(steps);
     let quick = modules::quick(workspace, &named(workspace, name)?, &mut plan)?;

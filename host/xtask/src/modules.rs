@@ -74,13 +74,7 @@ pub(crate) fn steps(arguments: &Arguments) -> Vec<String> {
 
 /// Builds the tools and the modules; quick when they are up to date.
 pub(crate) fn make(workspace: &Workspace, arguments: &Arguments, plan: &mut Plan) -> Result<(), Failure> {
-    plan.next();
-    cargo::fetch(workspace)?;
-    plan.next();
-    let std = setup::ensure(workspace)?;
-    plan.next();
-    tools(workspace)?;
-    plan.next();
+    let std = begin(workspace, plan)?;
     package(workspace, &std, workspace)?;
     if arguments.fixtures {
         plan.next();
@@ -110,11 +104,7 @@ pub(crate) fn make(workspace: &Workspace, arguments: &Arguments, plan: &mut Plan
 /// Builds the tools, and these modules without optimising them as a whole, into a folder of their own; gives the folder. What else lies
 /// there is from earlier, and nobody asks for it.
 pub(crate) fn quick(workspace: &Workspace, names: &BTreeSet<String>, plan: &mut Plan) -> Result<PathBuf, Failure> {
-    plan.next();
-    let std = setup::ensure(workspace)?;
-    plan.next();
-    tools(workspace)?;
-    plan.next();
+    let std = begin(workspace, plan)?;
     let out = workspace.target.join("modules-quick");
     let is_named = |path: &PathBuf| path.file_name().is_some_and(|name| names.contains(&*name.to_string_lossy()));
     let guests: Vec<PathBuf> = workspace.guests()?.into_iter().filter(is_named).collect();
@@ -136,6 +126,18 @@ pub(crate) fn environment(workspace: &Workspace, profile: &str) -> [(&'static st
         ("SCONE_OPERATOR_COMPILER", workspace.program(profile, "operator-compiler")),
         ("SCONE_OPERATOR_PROGRAM", workspace.program(profile, "scone-operator")),
     ]
+}
+
+/// All that comes before the modules.
+fn begin(workspace: &Workspace, plan: &mut Plan) -> Result<Std, Failure> {
+    plan.next();
+    cargo::fetch(workspace)?;
+    plan.next();
+    let std = setup::ensure(workspace)?;
+    plan.next();
+    tools(workspace)?;
+    plan.next();
+    Ok(std)
 }
 
 fn tools(workspace: &Workspace) -> Result<(), Failure> {

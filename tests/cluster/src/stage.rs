@@ -24,17 +24,16 @@ use std::{
     time::Duration,
 };
 
-use crate::{ApiRing, Fate, Identity, Proxy, ending};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::Client;
 use operator_package::Package;
 use serde_json::{Value, json};
-use test_support::{Patience, artefact, canary, saw};
+use test_support::{Patience, artefact, canary, module, saw};
 
-use operator::{Log, Start};
+use crate::{ApiRing, Fate, Identity, Proxy, ending};
 
 pub use operator::Operator;
-pub use test_support::module as package;
+use operator::{Log, Start};
 
 /// How long anything may take.
 pub const PATIENCE: Patience = Patience { limit: Duration::from_mins(1), every: Duration::from_millis(50) };
@@ -122,7 +121,7 @@ impl Stage {
             (Place::Own(Box::new(ring)), path)
         };
         let stage = Self::at(place, crate::client(&path).await.unwrap(), namespace);
-        for kind in modules.iter().flat_map(|name| Package::read(package(name)).unwrap().manifest.kinds) {
+        for kind in modules.iter().flat_map(|name| Package::read(module(name)).unwrap().manifest.kinds) {
             let there = stage.list(&kind.api_version, &kind.plural).await;
             assert!(there.is_none(), "{} is in this cluster already: the test would take it away", kind.plural);
         }
@@ -138,7 +137,7 @@ impl Stage {
     async fn furnish(&self, modules: &[&str]) {
         for name in modules {
             self.install(name).await;
-            self.module(&name.replace('_', "-"), &package(name));
+            self.module(&name.replace('_', "-"), &module(name));
         }
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         self.apply_value(&namespace, "v1", "namespaces").await;
@@ -175,7 +174,7 @@ impl Stage {
 
     /// Installs the CRDs of a module.
     pub async fn install(&self, name: &str) {
-        for kind in Package::read(package(name)).unwrap().manifest.kinds {
+        for kind in Package::read(module(name)).unwrap().manifest.kinds {
             self.apply_value(&kind.crd, "apiextensions.k8s.io/v1", "customresourcedefinitions").await;
             soon("the kind", || async { self.list(&kind.api_version, &kind.plural).await.map(drop) }).await;
         }

@@ -151,7 +151,7 @@ async fn a_module_is_swapped_by_its_file_and_a_bad_file_changes_nothing() {
     stage.delete("apps/v1", "daemonsets", Some("scone-system"), "las").await;
     soon("the version before, at work", || stage.get("apps/v1", "daemonsets", Some("scone-system"), "las")).await;
 
-    stage.module("las", &cluster::stage::package("las-next"));
+    stage.module("las", &test_support::module("las-next"));
     soon("what only the next version makes", || stage.get("v1", "configmaps", Some("scone-system"), "las-about")).await;
     operator.stop().await;
 }

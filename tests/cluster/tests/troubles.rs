@@ -85,7 +85,7 @@ async fn no_background_task_dies_unseen() {
 #[tokio::test]
 async fn a_kind_that_is_not_installed_is_named_with_the_fix_and_served_once_it_is() {
     let stage = Stage::with(&[]).await;
-    stage.module("good", &cluster::stage::package("good"));
+    stage.module("good", &test_support::module("good"));
     let operator = stage.spawn(&stage.kubeconfig_of_admin("scone-operator"), &[]);
     let why = "example.com/v1 Greeting: the API server does not serve example.com/v1 Greeting; install its \
                CustomResourceDefinition";

@@ -4,9 +4,9 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use cluster::stage::{Operator, PATIENCE, Stage, balancer::Balancer, certificates, package, soon, until};
+use cluster::stage::{Operator, PATIENCE, Stage, balancer::Balancer, certificates, soon, until};
 use serde_json::{Value, json};
-use test_support::Load;
+use test_support::{Load, module};
 
 const GREETINGS: &str = "/apis/example.com/v1/namespaces/default/greetings";
 const PROBES: &str = "/apis/fixtures.example.com/v1/namespaces/default/probes";
@@ -209,7 +209,7 @@ async fn a_module_that_is_called_again_after_another_webhook_changes_nothing_mor
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "second"}});
     stage.apply_value(&namespace, "v1", "namespaces").await;
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("meddler.wasm"), package("meddler")).unwrap();
+    std::fs::write(folder.path().join("meddler.wasm"), module("meddler")).unwrap();
     let (path, others) = (folder.path().display().to_string(), Balancer::start().await);
     let meddler = reached(&stage, &others, &["--namespace", "second", "--modules", &path]).await;
 
@@ -322,7 +322,7 @@ async fn a_rolling_update_and_ten_swaps_of_the_module_under_load_lose_no_request
     stage.greet("swapped", "you").await;
     for (number, version) in ["good_v2", "good"].into_iter().cycle().take(10).enumerate() {
         let sent = load.sent();
-        stage.module("good", &package(version));
+        stage.module("good", &module(version));
         let labelled = async || {
             let map = stage.get("v1", "configmaps", Some("default"), "swapped").await.unwrap_or_default();
             map["metadata"]["labels"]["example.com/greeted"] == "yes"
@@ -353,7 +353,7 @@ async fn what_is_registered_follows_the_modules_and_goes_when_it_is_taken_back()
     let balancer = Balancer::start().await;
     let operator = reached(&stage, &balancer, &[]).await;
     registered(&stage, &["mgreeting.example.com"], &["vgreeting.example.com"]).await;
-    stage.module("good", &package("meddler"));
+    stage.module("good", &module("meddler"));
     registered(&stage, &["meddling.example.com"], &[]).await;
     let url = balancer.url();
     let conversion = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
@@ -373,7 +373,7 @@ async fn what_is_registered_follows_the_modules_and_goes_when_it_is_taken_back()
     };
     // It may have looked before, as it does once a minute.
     let before = heeded();
-    stage.module("good", &package("good"));
+    stage.module("good", &module("good"));
     soon("an operator that heeds it", || std::future::ready((heeded() > before).then_some(()))).await;
     soon("a settled operator", || stage.quiet(Duration::from_secs(2))).await;
     nothing_is_left(&stage).await;

@@ -36,8 +36,8 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn name(&self) -> String {
-        let test = self.test.iter().map(|test| format!(" {test}"));
-        std::iter::once(self.program.name()).chain(test).collect()
+        let program = self.program.name();
+        self.test.as_ref().map_or(program.clone(), |test| format!("{program} {test}"))
     }
 
     fn command(&self, workspace: &Workspace, filter: Option<&str>) -> Command {

@@ -51,6 +51,10 @@ impl Program {
         let mut command = self.command(workspace);
         command.args(["--list", "--format", "terse"]);
         let output = command.output().map_err(|error| cargo::start_failure("listing tests", &command, &error))?;
+        if !output.status.success() {
+            // None listed would be none run.
+            return Err(Failure::Bad(format!("{} does not list its tests: {}", self.name(), output.status)));
+        }
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(ToOwned::to_owned).collect())
     }

@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-use crate::Fate;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+
+use crate::Fate;
 
 const TURN: Duration = Duration::from_millis(100);
 const SGX: &str = "sgx.intel.com/enclave";

@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::ending;
 use kube::Client;
 use serde_json::Value;
 use test_support::{artefact, saw};
 
 use super::soon;
+use crate::ending;
 
 /// How long what was written may take to be read, after the end.
 const READ: Duration = Duration::from_secs(10);

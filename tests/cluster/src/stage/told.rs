@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::Identity;
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{APART, Operator, Stage, soon};
+use crate::Identity;
 
 impl Stage {
     /// A greeting, as the module `good` serves it.
@@ -154,7 +154,7 @@ impl Stage {
                 match self.send("POST", &path, "application/json", &map).await {
                     Err(kube::Error::Service(_)) => None,
                     Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Some(()),
-                    made => made.map(drop).map(Some).unwrap(),
+                    made => made.map(|_: Value| Some(())).unwrap(),
                 }
             })
             .await;

@@ -136,18 +136,15 @@ pub(super) fn untyped(schema: &Value, config: &Value) -> Option<String> {
     if let Some(unknown) = schema::unknown_fields(schema, config).first() {
         return Some(format!(".{}: field not declared in schema", unknown.path));
     }
-    let violations = schema::violations(schema, config);
-    let wrong = violations.iter().find(|violation| violation.reason == "FieldValueTypeInvalid")?;
-    Some(format!(".{}: {}", wrong.path, wrong.message))
+    let (path, _, message) = mistyped(schema, config).into_iter().next()?;
+    Some(format!(".{path}: {message}"))
 }
 
 /// The fields that have another type than the schema says.
 pub(super) fn mistyped(schema: &Value, object: &Value) -> Vec<validate::Cause> {
-    let violations = schema::violations(schema, object).into_iter();
-    violations
-        .filter(|violation| violation.reason == "FieldValueTypeInvalid")
-        .map(|v| (v.path, v.reason.to_owned(), v.message))
-        .collect()
+    let mistyped =
+        schema::violations(schema, object).into_iter().filter(|found| found.reason == "FieldValueTypeInvalid");
+    mistyped.map(|found| (found.path, found.reason.to_owned(), found.message)).collect()
 }
 
 /// Sets a field, or removes it.
