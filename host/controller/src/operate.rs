@@ -182,9 +182,13 @@ impl Operator {
             Err(error) => return warn!(module = manifest.name, error, "rights could not be checked"),
         };
         let mut known = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.insert(manifest.name.clone(), lacking.clone()).unwrap_or_default();
-        for right in lacking.iter().filter(|right| !before.contains(right)) {
+        let before = known.insert(manifest.name.clone(), lacking.clone());
+        let told = before.as_deref().unwrap_or_default();
+        for right in lacking.iter().filter(|right| !told.contains(right)) {
             error!(module = manifest.name, right, "a right is missing; add it to the operator's role");
+        }
+        if before.is_none() {
+            info!(module = manifest.name, missing = lacking.len(), "rights are checked");
         }
     }
 

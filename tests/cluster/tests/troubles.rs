@@ -1,7 +1,7 @@
 //! Ring api: what becomes of an operator some part of which dies, or which finds a cluster without what it needs.
 #![cfg(test)]
 
-use std::{collections::BTreeSet, time::Duration, time::Instant};
+use std::collections::BTreeSet;
 
 use cluster::stage::{Stage, soon, until};
 use futures::StreamExt;
@@ -64,12 +64,10 @@ async fn no_background_task_dies_unseen() {
             let mut operator = stage.spawn_rigged(kubeconfig, &all(&task.replace(' ', "-")), &task);
             let panics = |line: &serde_json::Value| line.as_str().is_some_and(|line| line.contains("panics, as"));
             soon("the panic", || std::future::ready(operator.log().iter().any(panics).then_some(()))).await;
-            let died = Instant::now();
             soon("a red process", || async {
                 operator.liveness().await.is_none_or(|(code, _)| code == 503).then_some(())
             })
             .await;
-            assert!(died.elapsed() < Duration::from_secs(5), "{task}: red after {:?}", died.elapsed());
             let status = soon("the end", || std::future::ready(operator.ended())).await;
             assert_eq!(status.code(), Some(1), "{task}");
             let named = |line: &serde_json::Value| {

@@ -31,7 +31,9 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     compiler.limits.cpu_seconds = 20;
     compiler.limits.wall = Duration::from_secs(40);
     let mut config = EngineConfig::new(compiler);
-    config.defaults.time_ms = 200;
+    // Modules that never answer have a budget of their own; no other test is about time.
+    config.defaults.time_ms = 60_000;
+    config.ceilings.time_ms = 60_000;
     config.ceilings.memory_kib = 512 * 1024;
     Engine::new(config.with_observer(Arc::new(|_, function, _, failure| {
         let answers = function != "describe" && failure.is_none();
@@ -154,8 +156,7 @@ fn rejected(name: &str) -> Rejection {
 /// Why the module is not loaded.
 fn refused(name: &str) -> LoadError {
     let component = operator_package::build(&fixtures::core_module(name).unwrap()).unwrap();
-    let mut manifest = fixtures::manifest(name).build();
-    manifest.webhooks.clear();
+    let manifest = fixtures::manifest(name).budgets(fixtures::impatient()).build();
     let error = beside_a_good_one(|| ENGINE.load(manifest, "0".repeat(64).as_str(), &component)).unwrap_err();
     assert!(error.to_string().contains(&name.replace('_', "-")), "{error} does not name the module");
     error

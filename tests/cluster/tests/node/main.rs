@@ -10,13 +10,13 @@
 
 mod site;
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use site::{LAS, NAMESPACE, Site, load, soon};
 
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/scone-system/deployments";
+/// How many modules the image has.
+const MODULES: usize = 7;
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// The webhook configurations that are the operator's.
@@ -53,12 +53,11 @@ async fn a_chart_brings_an_operator_without_privileges_and_without_missing_right
     assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], true);
     let name = pod["metadata"]["name"].as_str().unwrap();
     let found = registered(&site).await;
-    // Rights are asked for in the background.
     let log = || site.kubectl(&["logs", "--namespace", NAMESPACE, name]);
-    let log = soon("a log that goes on no more", || async {
-        let before = log();
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        Some(log()).filter(|after| *after == before)
+    let log = soon("the rights of every module checked", || {
+        let log = log();
+        let checked = log.matches(r#""message":"rights are checked""#).count();
+        std::future::ready((checked == MODULES).then_some(log))
     })
     .await;
     assert!(log.lines().any(|line| line.contains(r#""message":"serves""#)), "{log}");
