@@ -183,13 +183,7 @@ impl Operator {
         };
         let mut known = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
         let before = known.insert(manifest.name.clone(), lacking.clone());
-        let told = before.as_deref().unwrap_or_default();
-        for right in lacking.iter().filter(|right| !told.contains(right)) {
-            error!(module = manifest.name, right, "a right is missing; add it to the operator's role");
-        }
-        if before.is_none() {
-            info!(module = manifest.name, missing = lacking.len(), "rights are checked");
-        }
+        tell_of_rights(&manifest.name, before.as_deref(), &lacking);
     }
 
     /// Whether no module serves.
@@ -328,6 +322,17 @@ impl Operator {
                 warn!(module, object = %parent, %error, retry_ms = wait.as_millis(), "a reconcile did not go through");
             }
         }
+    }
+}
+
+/// Names each right that is newly missing, and says once for a module that its rights are known.
+fn tell_of_rights(module: &str, before: Option<&[String]>, lacking: &[String]) {
+    let told = before.unwrap_or_default();
+    for right in lacking.iter().filter(|right| !told.contains(right)) {
+        error!(module, right, "a right is missing; add it to the operator's role");
+    }
+    if before.is_none() {
+        info!(module, missing = lacking.len(), "rights are checked");
     }
 }
 
