@@ -59,6 +59,8 @@ const IMAGE: [&str; 2] = ["--set-json", r#"image="localhost/scone-operator:1""#]
 fn template(set: &[&str]) -> Output {
     let place = chart("");
     let mut arguments = vec!["template", "scone-operator", place.to_str().unwrap(), "--namespace", NAMESPACE];
+    // Without a cluster Helm assumes one, and Helm 3 as Go builds it assumes 1.20.
+    arguments.extend(["--kube-version", "1.34.0"]);
     arguments.extend(IMAGE);
     arguments.extend(set.iter().flat_map(|value| ["--set-json", value]));
     helm(&arguments)
