@@ -15,9 +15,9 @@ use site::{LAS, NAMESPACE, Site, load, soon};
 
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/scone-system/deployments";
+const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 /// How many modules the image has.
 const MODULES: usize = 7;
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// The webhook configurations that are the operator's.
 async fn webhooks(site: &Site) -> Vec<Value> {
