@@ -50,6 +50,11 @@ pub(crate) struct Run {
         value_name = "FOLDER"
     )]
     pub(crate) modules: Vec<PathBuf>,
+    /// What modules may do, at most: JSON as `modctl grants` writes it, or the name of a file that holds it. A module that it names may do what it says there; one that
+    /// it does not name, what that module asks for as it is shipped with the operator, and nothing if it is not shipped. A module that asks
+    /// for more is refused. `as-asked` allows whatever modules ask for: for authors, on clusters of their own.
+    #[arg(long, env = "SCONE_OPERATOR_GRANTS", value_name = "FILE|JSON|as-asked")]
+    pub(crate) grants: Option<String>,
     /// The operator's own namespace: its lease, and the default place of what modules make. Without one, that of the kubeconfig's
     /// context or of the pod.
     #[arg(long, env = "SCONE_OPERATOR_NAMESPACE")]
@@ -72,6 +77,13 @@ pub(crate) struct Run {
     /// This replica's name in the lease: that of its pod, or else of its host and process.
     #[arg(long, env = "POD_NAME")]
     pub(crate) identity: Option<String>,
+    /// Requests to the API server a second, over a longer time; 0 for no limit. The server shares itself out among its clients; this
+    /// bounds what a fault here could ask of it.
+    #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
+    pub(crate) kube_api_qps: u32,
+    /// Requests to the API server that may be sent at once after a quiet time.
+    #[arg(long, default_value_t = 2_000, value_name = "NUMBER")]
+    pub(crate) kube_api_burst: u32,
     /// A server is reached at another address than its name says, such as `cas.prod.svc:8081=127.0.0.1:8081` where kubectl forwards that
     /// port: for an operator outside of the cluster, where names of Services lead nowhere. May be given more than once. Its certificate is
     /// judged by its name as ever.

@@ -1,25 +1,35 @@
 //! How the API server is reached.
 
+pub(crate) mod manners;
+
 use std::time::Duration;
 
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, KubeconfigError},
 };
 
+use self::manners::Manners;
 use crate::failure::Failure;
 
 /// One answer of the API server may take so long; watches apart.
-const ANSWER: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 /// A connection for watches that is silent for so much longer than a watch lasts is dead.
 const SILENCE: Duration = Duration::from_secs(10);
+/// A command in a container may print nothing for as long as a module may ask it to run, and a little longer.
+const COMMAND: Duration = Duration::from_secs(70);
 
 /// What talks to the API server. Nothing repeats requests by itself: kube would for minutes, the lease's included.
 pub(crate) struct Clients {
     /// For watches, which may be silent for long.
     pub(crate) watching: Client,
+    /// For commands in containers, which may be silent for a while.
+    pub(crate) commands: Client,
     /// For everything else, which may not.
     pub(crate) usual: Client,
+    /// For the lease alone: it waits for nobody's turn, and its writes are what opens the fence.
+    pub(crate) lease: Client,
     /// Where the API server is.
     pub(crate) server: String,
     /// The same as host and port.
@@ -28,7 +38,7 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Finds the cluster; nothing is asked of it yet. The server ends a watch after so many seconds.
-    pub(crate) async fn new(watch_seconds: u32) -> Result<Self, Failure> {
+    pub(crate) async fn new(watch_seconds: u32, manners: &Manners) -> Result<Self, Failure> {
         let mut config = configuration().await?;
         let server = config.cluster_url.to_string();
         let usual = if config.cluster_url.scheme_str() == Some("http") { 80 } else { 443 };
@@ -40,11 +50,21 @@ impl Clients {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(10));
         config.write_timeout = Some(ANSWER);
-        // A watch that the server lets run to its end is never silent for so long; one that never began is.
-        config.read_timeout = Some(Duration::from_secs(watch_seconds.into()) + SILENCE);
-        let watching = Client::try_from(config.clone()).map_err(wrong)?;
-        config.read_timeout = Some(ANSWER);
-        Ok(Self { watching, usual: Client::try_from(config).map_err(wrong)?, server, address })
+        let client = |silence: Duration| {
+            let mut config = config.clone();
+            config.read_timeout = Some(silence);
+            ClientBuilder::try_from(config).map_err(wrong)
+        };
+        let mannerly = |silence| Ok::<_, Failure>(client(silence)?.with_layer(manners).build());
+        Ok(Self {
+            // A watch that the server lets run to its end is never silent for so long; one that never began is.
+            watching: mannerly(Duration::from_secs(watch_seconds.into()) + SILENCE)?,
+            commands: mannerly(COMMAND)?,
+            usual: mannerly(ANSWER)?,
+            lease: client(ANSWER)?.build(),
+            server: server.clone(),
+            address,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The controller manager: runs modules against a cluster.
 
+mod allowed;
 mod args;
 mod connect;
 mod failure;

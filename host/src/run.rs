@@ -3,15 +3,19 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use cap_std::{ambient_authority, fs::Dir};
-use operator_controller::{Beyond, Clock, Lease, Operator, Reach, Store, Surroundings, versions};
+use operator_controller::{Beyond, Clock, Fence, Lease, Operator, Reach, Store, Surroundings, versions};
 use operator_engine::{Compiler, Engine, EngineConfig};
 use operator_webhook::Bindings;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
+    allowed::Allowed,
     args::Run,
-    connect::Clients,
+    connect::{
+        ANSWER, Clients,
+        manners::{Manners, Pace},
+    },
     failure::Failure,
     metrics::Metrics,
     modules::Modules,
@@ -31,7 +35,11 @@ impl Clock for SystemClock {
 
 /// Runs until a signal, or until something ends that should not.
 pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
-    let Clients { watching, usual: client, server, address } = Clients::new(arguments.watch_seconds).await?;
+    let fence = if arguments.leader_elect { Fence::shut() } else { Fence::open() };
+    let pace = Pace::new(arguments.kube_api_qps, arguments.kube_api_burst);
+    let manners = Manners { pace, fence: fence.clone(), answer: ANSWER };
+    let Clients { watching, commands, usual: client, lease, server, address } =
+        Clients::new(arguments.watch_seconds, &manners).await?;
     let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let store = Arc::new(Store::default());
     let served = versions(&client)
@@ -41,13 +49,14 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
     let metrics = Metrics::new();
     let (wake, woken) = mpsc::unbounded_channel();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (leading, leads) = watch::channel(!arguments.leader_elect);
     let surroundings = Surroundings {
         watching,
         watch_seconds: arguments.watch_seconds,
         client: client.clone(),
         store: Arc::clone(&store),
         outside: Arc::new(Beyond::new(
-            client.clone(),
+            [client.clone(), commands],
             store,
             Arc::clone(&clock),
             wake,
@@ -56,12 +65,12 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
                 api_server: address,
                 token_realms: arguments.token_realm.iter().map(|host| host.to_ascii_lowercase()).collect(),
             },
+            leads.clone(),
         )),
         clock,
         namespace: namespace.clone(),
         witness: Arc::clone(&metrics) as Arc<dyn operator_controller::Witness>,
     };
-    let (leading, leads) = watch::channel(!arguments.leader_elect);
     let (operator, tasks) = Operator::new(surroundings, leads.clone());
     let (tell, told) = mpsc::unbounded_channel();
     let bindings = Arc::new(Bindings::default());
@@ -88,7 +97,7 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
     parts.add("awakening", awaken(Arc::clone(&operator), woken, stop));
     if arguments.leader_elect {
         let identity = arguments.identity.clone().unwrap_or_else(own_name);
-        let lease = Lease::new(client, &namespace, &arguments.lease_name, &identity);
+        let lease = Lease::new(lease, &namespace, &arguments.lease_name, &identity, fence);
         // Once nothing writes any more, and no sooner, another replica may begin.
         let (release, released) = watch::channel(false);
         parts.add_lasting("lease", Some(release), async move { lease.hold(&leading, released).await });
@@ -154,9 +163,13 @@ fn modules(
         config = config.with_cache(folder);
     }
     let engine = Engine::new(config).map_err(|error| Failure::Usage(error.to_string()))?;
+    let allowed = Allowed::read(arguments.grants.as_deref()).map_err(Failure::Usage)?;
+    if matches!(allowed, Allowed::AsAsked) {
+        warn!("modules may do whatever they ask for; give a file of grants where others can change modules");
+    }
     let opened = Modules::open(
         &arguments.modules,
-        engine,
+        (engine, allowed),
         Arc::clone(operator),
         Arc::clone(bindings),
         Arc::clone(metrics),
@@ -216,8 +229,9 @@ fn unready(operator: &Operator, modules: &Modules, stopping: bool) -> Vec<String
         return vec!["it stops".to_owned()];
     }
     let mut lines = operator.missing();
+    // A rollout with a bad file stops here, and the replicas before it go on.
+    lines.extend(modules.unserved());
     if operator.is_idle() {
-        lines.extend(modules.refused());
         lines.push("no module serves".to_owned());
     }
     lines

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cap_std::{ambient_authority, fs::Dir};
 use kube::Client;
-use operator_controller::Clock as _;
+use operator_controller::{Clock as _, Fence};
 use operator_core::BoxFuture;
 use operator_webhook::{
     Bindings, Certificates, Clock, Judge, Lifetimes, Limits, Probe, Registrar, Server, Source, Target, Timings, Witness,
@@ -14,7 +14,10 @@ use tracing::info;
 
 use crate::{
     args::{Place, Switch, Uninstall, Webhooks as Arguments},
-    connect::Clients,
+    connect::{
+        ANSWER, Clients,
+        manners::{Manners, Pace},
+    },
     failure::Failure,
     metrics::Metrics,
     run::SystemClock,
@@ -92,7 +95,8 @@ impl Webhooks {
         let target = target(&arguments.place, &namespace);
         let source = source(arguments, &client, &namespace, &target, leads.clone())?;
         let certificates = Certificates::new(Arc::clone(&clock), Arc::clone(&witness));
-        let judge = Judge::new(Arc::clone(&bindings), Limits::default(), &namespace, Arc::clone(&witness));
+        let limits = Limits { at_once: operator_engine::threads(), ..Limits::default() };
+        let judge = Judge::new(Arc::clone(&bindings), limits, &namespace, Arc::clone(&witness));
         let timings = Timings { grace: Duration::from_secs(arguments.webhook_drain_seconds), ..Timings::default() };
         let address = arguments.webhook_bind_address;
         let busy =
@@ -164,7 +168,8 @@ fn source(
 
 /// Takes the webhooks back.
 pub(crate) async fn uninstall(arguments: &Uninstall) -> Result<(), Failure> {
-    let client = Clients::new(0).await?.usual;
+    let manners = Manners { pace: Pace::new(0, 1), fence: Fence::open(), answer: ANSWER };
+    let client = Clients::new(0, &manners).await?.usual;
     let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let (target, clock) = (target(&arguments.place, &namespace), system_clock());
     let removed = operator_webhook::uninstall(&client, &target, &namespace, &clock).await;

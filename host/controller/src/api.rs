@@ -1,7 +1,10 @@
 //! Requests to the API server as bytes: no typed object, so nothing is lost or added on the way.
 
 use bytes::Bytes;
-use http::{Method, Request, header::CONTENT_TYPE};
+use http::{
+    Method, Request,
+    header::{ACCEPT, CONTENT_TYPE},
+};
 use http_body_util::{BodyExt, Limited};
 use k8s_openapi::api::{authorization::v1::SelfSubjectAccessReview, core::v1::Pod};
 use kube::{
@@ -16,6 +19,37 @@ use crate::{Cache, Error, awaited::version};
 
 /// Largest answer that is read, in bytes.
 const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
+
+/// So many objects are listed at a time: with 500, as kubectl has it, and their metadata alone, an answer is far below the limit.
+const PAGE: usize = 500;
+/// Of what is listed, only the metadata.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// How a kind is reached.
+pub(crate) struct Served {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) plural: String,
+    pub(crate) namespaced: bool,
+}
+
+impl Served {
+    /// The identity of a listed object, of which a list tells neither version nor kind.
+    pub(crate) fn identity(&self, object: &Value) -> ObjectRef {
+        let text = |key: &str| object.pointer(&format!("/metadata/{key}")).and_then(Value::as_str).map(str::to_owned);
+        ObjectRef {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            namespace: text("namespace"),
+            name: text("name").unwrap_or_default(),
+        }
+    }
+}
+
+/// Under which all paths of a group and version begin.
+fn root(api_version: &str) -> &'static str {
+    if api_version.contains('/') { "/apis" } else { "/api" }
+}
 
 /// Sends requests for one field manager.
 pub(crate) struct Api<'a> {
@@ -119,8 +153,73 @@ impl<'a> Api<'a> {
     pub(crate) async fn get(&self, identity: &ObjectRef) -> Result<Value, Error> {
         let path = self.path(identity, Some(&identity.name), None, "")?;
         let body = self.send("get", identity, Method::GET, path, "application/json", Bytes::new()).await?;
-        let unreadable = |source| Error::Unreachable { verb: "get", identity: identity.clone(), source };
-        serde_json::from_slice(&body).map_err(|source| unreadable(source.into()))
+        value("get", identity, &body)
+    }
+
+    /// How a kind is reached, if the cache knows.
+    pub(crate) fn served(&self, api_version: &str, kind: &str) -> Option<Served> {
+        let (plural, namespaced) = self.cache.resource(api_version, kind)?;
+        Some(Served { api_version: api_version.to_owned(), kind: kind.to_owned(), plural, namespaced })
+    }
+
+    /// How a kind of a group is reached, asked from the server; none when it does not serve the kind.
+    pub(crate) async fn discover(&self, group: &str, kind: &str) -> Result<Option<Served>, Error> {
+        let about = ObjectRef::cluster(group, kind, "*");
+        let api_version = if group.is_empty() {
+            "v1".to_owned()
+        } else {
+            let Some(found) = self.read(&about, format!("/apis/{group}")).await? else { return Ok(None) };
+            let preferred = found.pointer("/preferredVersion/groupVersion").and_then(Value::as_str);
+            preferred.unwrap_or_default().to_owned()
+        };
+        let path = format!("{}/{api_version}", root(&api_version));
+        let found = self.read(&about, path).await?.unwrap_or_default();
+        let mut resources = found.get("resources").and_then(Value::as_array).into_iter().flatten();
+        let text = |resource: &Value, key: &str| resource.get(key).and_then(Value::as_str).map(str::to_owned);
+        let served = resources.find_map(|resource| {
+            let plural = text(resource, "name").filter(|name| !name.contains('/'))?;
+            let namespaced = resource.get("namespaced").and_then(Value::as_bool)?;
+            let of_kind = text(resource, "kind").as_deref() == Some(kind);
+            of_kind.then(|| Served { api_version: api_version.clone(), kind: kind.to_owned(), plural, namespaced })
+        });
+        Ok(served)
+    }
+
+    async fn read(&self, about: &ObjectRef, path: String) -> Result<Option<Value>, Error> {
+        match self.send("discover", about, Method::GET, path, "application/json", Bytes::new()).await {
+            Err(error) if error.is_not_found() => Ok(None),
+            other => Ok(Some(value("discover", about, &other?)?)),
+        }
+    }
+
+    /// The metadata of all objects of a kind with a label, in one namespace or in all, as the server has them now: no cache of the server
+    /// answers a request without a version.
+    pub(crate) async fn list(
+        &self,
+        served: &Served,
+        namespace: Option<&str>,
+        label: Option<&str>,
+    ) -> Result<Vec<Value>, Error> {
+        let Served { api_version, kind, plural, .. } = served;
+        let (namespace, name) = (namespace.map(str::to_owned), "*".to_owned());
+        let about = ObjectRef { api_version: api_version.clone(), kind: kind.clone(), namespace, name };
+        let place = about.namespace.as_ref().map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
+        let selector = label.map(|label| format!("&labelSelector={}", label.replace('=', "%3D"))).unwrap_or_default();
+        let path = format!("{}/{api_version}{place}/{plural}?limit={PAGE}{selector}", root(api_version));
+        let (mut found, mut next) = (Vec::new(), String::new());
+        loop {
+            let page = format!("{path}{next}");
+            let body = self.send("list", &about, Method::GET, page, "application/json", Bytes::new()).await?;
+            let mut list = value("list", &about, &body)?;
+            if let Some(items) = list.get_mut("items").and_then(Value::as_array_mut) {
+                found.append(items);
+            }
+            match list.pointer("/metadata/continue").and_then(Value::as_str).filter(|token| !token.is_empty()) {
+                // A token is base64 in the alphabet of URLs, with padding at most.
+                Some(token) => next = format!("&continue={}", token.replace('=', "%3D")),
+                None => return Ok(found),
+            }
+        }
     }
 
     /// Asks whether something is allowed. Nothing is stored.
@@ -163,8 +262,7 @@ impl<'a> Api<'a> {
         let Some((plural, namespaced)) = self.cache.resource(api_version, kind) else {
             return Err(Error::NotServed { api_version: api_version.clone(), kind: kind.clone() });
         };
-        let root = if api_version.contains('/') { "apis" } else { "api" };
-        let mut path = format!("/{root}/{api_version}");
+        let mut path = format!("{}/{api_version}", root(api_version));
         if let (true, Some(namespace)) = (namespaced, namespace) {
             path.push_str(&format!("/namespaces/{namespace}"));
         }
@@ -188,7 +286,9 @@ impl<'a> Api<'a> {
         body: Bytes,
     ) -> Result<Bytes, Error> {
         let unreachable = |source| Error::Unreachable { verb, identity: identity.clone(), source };
-        let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, content_type);
+        let accept = if verb == "list" { METADATA } else { "application/json" };
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(CONTENT_TYPE, content_type).header(ACCEPT, accept);
         let request = request.body(Body::from(body.to_vec())).map_err(|e| unreachable(e.into()))?;
         let response = self.client.send(request).await.map_err(|e| unreachable(e.into()))?;
         let (head, body) = response.into_parts();
@@ -207,4 +307,9 @@ impl<'a> Api<'a> {
             message: status.message,
         })
     }
+}
+
+fn value(verb: &'static str, about: &ObjectRef, body: &[u8]) -> Result<Value, Error> {
+    let unreadable = |source| Error::Unreachable { verb, identity: about.clone(), source };
+    serde_json::from_slice(body).map_err(|source: serde_json::Error| unreadable(source.into()))
 }

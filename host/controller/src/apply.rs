@@ -2,13 +2,19 @@
 
 use futures::{StreamExt, stream};
 use operator_core::{
-    ObjectRef, Plan, adoption,
-    plan::{self, PartialVerb, Step, Verb},
+    Identity, ObjectRef, Plan, adoption,
+    diff::Change,
+    plan::{self, PartialStep, PartialVerb, Step, Verb},
 };
 use serde_json::Value;
 use tracing::{info, warn};
 
-use crate::{Cache, Context, Error, api::Api};
+use crate::{
+    Cache, Context, Error,
+    api::Api,
+    contention::{Deed, Held},
+    live,
+};
 
 /// So many objects of one kind are written at a time. Enough to keep an API server busy beside those of other parents; no storm.
 const AT_ONCE: usize = 16;
@@ -28,8 +34,10 @@ pub(crate) struct Applied {
     pub(crate) written: Vec<Written>,
     /// Objects that were not written, since others keep undoing it: what to tell, and the seconds to wait.
     pub(crate) contended: Vec<(String, u32)>,
-    /// The version that each object of the parent's set got.
+    /// The version that each object got.
     pub(crate) versions: Vec<(ObjectRef, u64)>,
+    /// What has to be gone first and is not, as the server says, one line each.
+    pub(crate) left: Vec<String>,
 }
 
 impl Applied {
@@ -49,24 +57,20 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan, applied: &mu
         applied.wrote(module, &plan.parent, "record");
     }
     children(ctx, &api, module, plan, applied).await?;
-    partials(&api, module, plan, applied).await?;
-    let pruned: Vec<_> = plan.prune.iter().filter(|step| step.verb.writes()).collect();
-    let doing = pruned.iter().map(|step| api.delete(&step.identity, step.uid.as_deref()));
-    let mut refused = None;
-    for (step, done) in pruned.iter().zip(together(doing).await) {
-        match done {
-            Ok(()) => applied.wrote(module, &step.identity, "prune"),
-            Err(error) => refused = refused.or(Some(error)),
-        }
+    partials(ctx, &api, module, plan, applied).await?;
+    prune(ctx, &api, module, plan, applied).await?;
+    let releases = plan.release.is_some() && gone(ctx, plan);
+    if releases || plan.shrink.is_some() {
+        applied.left = live::left(&api, &ctx.grants, module, plan).await?;
     }
-    if let Some(error) = refused {
-        return Err(error);
+    if !applied.left.is_empty() {
+        return Ok(());
     }
     if let Some(shrink) = &plan.shrink {
         applied.versions.push((plan.parent.clone(), api.apply(&plan.parent, None, &manager, shrink).await?));
         applied.wrote(module, &plan.parent, "record");
     }
-    if let (Some(release), true) = (&plan.release, gone(ctx, plan)) {
+    if let (Some(release), true) = (&plan.release, releases) {
         match api.apply(&plan.parent, None, &manager, release).await {
             // It was released before, and is gone.
             Err(error) if error.is_gone() => {}
@@ -74,6 +78,19 @@ pub(crate) async fn apply(ctx: &Context, module: &str, plan: &Plan, applied: &mu
             Ok(_) => applied.wrote(module, &plan.parent, "release"),
         }
     }
+    Ok(())
+}
+
+/// Takes the finalizer off a parent that nobody has cleaned up after.
+pub(crate) async fn abandon(ctx: &Context, module: &str, parent: &Identity) -> Result<(), Error> {
+    let identity = parent.object_ref();
+    let document = plan::abandoned(module, parent);
+    let api = Api::new(&ctx.client, &*ctx.cache);
+    match api.apply(&identity, None, &plan::manager(module), &document).await {
+        Err(error) if !error.is_gone() => return Err(error),
+        _ => {}
+    }
+    info!(module, verb = "release", object = %identity, "wrote");
     Ok(())
 }
 
@@ -105,20 +122,76 @@ async fn children(ctx: &Context, api: &Api<'_>, module: &str, plan: &Plan, appli
     Ok(())
 }
 
-async fn partials(api: &Api<'_>, module: &str, plan: &Plan, applied: &mut Applied) -> Result<(), Error> {
+/// One that is refused holds up no other.
+async fn partials(ctx: &Context, api: &Api<'_>, module: &str, plan: &Plan, applied: &mut Applied) -> Result<(), Error> {
     let manager = plan::partial_manager(module, &plan.parent);
-    for step in plan.partials.iter().filter(|step| step.verb != PartialVerb::Unchanged) {
-        match api.apply(&step.identity, None, &manager, &step.document).await {
+    let steps: Vec<_> = plan.partials.iter().filter(|step| step.verb != PartialVerb::Unchanged).collect();
+    let doing = steps.iter().map(|step| fields(ctx, api, &manager, step));
+    let mut refused = None;
+    for (step, done) in steps.iter().zip(together(doing).await) {
+        match done {
+            Ok(Done::Held(trouble)) => applied.contended.push(trouble),
             // The object went meanwhile, and its labels with it.
-            Err(error) if error.is_gone() => {}
-            Err(error) => return Err(error),
-            Ok(_) => {
-                let verb = if step.verb == PartialVerb::Set { "set" } else { "withdraw" };
+            Ok(Done::Kept) => {}
+            Ok(Done::Written { verb, version, .. }) => {
+                applied.versions.push((step.identity.clone(), version));
                 applied.wrote(module, &step.identity, verb);
             }
+            Err(error) => refused = refused.or(Some(error)),
         }
     }
-    Ok(())
+    refused.map_or(Ok(()), Err)
+}
+
+async fn fields(ctx: &Context, api: &Api<'_>, manager: &str, step: &PartialStep) -> Result<Done, Error> {
+    let PartialStep { identity, verb, document, changes } = step;
+    let verb = if *verb == PartialVerb::Set { "set" } else { "withdraw" };
+    if let Some(Held { wait, alternates }) =
+        ctx.contention.hold(identity, Deed::Set(manager, document), ctx.clock.now())
+    {
+        let what = format!("{} of {identity}", paths(changes));
+        let text = if alternates {
+            format!("{what} is set again and again because the module's answers alternate")
+        } else {
+            format!("{what} is set again and again because somebody takes it back; stop one of them")
+        };
+        return Ok(Done::Held((format!("{text}; it is written at most once a minute"), wait)));
+    }
+    match api.apply(identity, None, manager, document).await {
+        Err(error) if error.is_gone() => Ok(Done::Kept),
+        Err(error) => Err(error),
+        Ok(version) => Ok(Done::Written { claimed: false, verb, version }),
+    }
+}
+
+async fn prune(ctx: &Context, api: &Api<'_>, module: &str, plan: &Plan, applied: &mut Applied) -> Result<(), Error> {
+    let steps: Vec<_> = plan.prune.iter().filter(|step| step.verb.writes()).collect();
+    let doing = steps.iter().map(|step| delete(ctx, api, step));
+    let mut refused = None;
+    for (step, done) in steps.iter().zip(together(doing).await) {
+        match done {
+            Ok(None) => applied.wrote(module, &step.identity, "prune"),
+            Ok(Some(trouble)) => applied.contended.push(trouble),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+/// Deletes one object, unless somebody keeps making it.
+async fn delete(ctx: &Context, api: &Api<'_>, step: &Step) -> Result<Option<(String, u32)>, Error> {
+    let identity = &step.identity;
+    if let Some(Held { wait, alternates }) = ctx.contention.hold(identity, Deed::Delete, ctx.clock.now()) {
+        let text = if alternates {
+            format!("{identity} is made and deleted by turns because the module's answers alternate")
+        } else {
+            format!(
+                "{identity} is deleted again and again because somebody makes it with the labels of this set; stop whoever does"
+            )
+        };
+        return Ok(Some((format!("{text}; it is deleted at most once a minute"), wait)));
+    }
+    api.delete(identity, step.uid.as_deref()).await.map(|()| None)
 }
 
 /// Does all of it, some at a time; the outcomes are in the order of what was to be done.
@@ -156,22 +229,40 @@ async fn one(ctx: &Context, api: &Api<'_>, manager: &str, step: &Step) -> Result
 
 /// Whether an object has to wait because somebody keeps undoing what is written to it, and who.
 async fn held(ctx: &Context, api: &Api<'_>, manager: &str, step: &Step) -> Result<Option<(String, u32)>, Error> {
-    let Some(document) = step.document.as_ref().filter(|_| step.verb == Verb::Update) else { return Ok(None) };
-    let Some(held) = ctx.contention.hold(&step.identity, document, ctx.clock.now()) else { return Ok(None) };
+    let deed = match (step.verb, &step.document) {
+        (Verb::Create, Some(document)) => Deed::Create(document),
+        (Verb::Update, Some(document)) => Deed::Write(document),
+        _ => return Ok(None),
+    };
+    let Some(held) = ctx.contention.hold(&step.identity, deed, ctx.clock.now()) else { return Ok(None) };
     let identity = &step.identity;
-    let fields: Vec<&str> = step.changes.iter().take(3).map(|change| change.path.as_str()).collect();
-    let text = if held.alternates {
-        format!("{identity} is written again and again because the module's answers alternate in {}", fields.join(", "))
-    } else {
-        let rival = match api.get(identity).await {
-            Ok(object) => adoption::other_managers(&object, manager).into_iter().next(),
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let rival = rival.unwrap_or_else(|| "somebody without a field manager".to_owned());
-        format!("{manager} and {rival} both write {} of {identity}; stop one of them", fields.join(", "))
+    let text = match (step.verb, held.alternates) {
+        (Verb::Create, true) => {
+            format!("{identity} is made and deleted by turns because the module's answers alternate")
+        }
+        (Verb::Create, false) => {
+            format!("{identity} is made again and again because somebody deletes it; stop whoever does")
+        }
+        (_, true) => {
+            let fields = paths(&step.changes);
+            format!("{identity} is written again and again because the module's answers alternate in {fields}")
+        }
+        (_, false) => {
+            let rival = match api.get(identity).await {
+                Ok(object) => adoption::other_managers(&object, manager).into_iter().next(),
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let rival = rival.unwrap_or_else(|| "somebody without a field manager".to_owned());
+            format!("{manager} and {rival} both write {} of {identity}; stop one of them", paths(&step.changes))
+        }
     };
     Ok(Some((format!("{text}; it is written at most once a minute"), held.wait)))
+}
+
+/// The first fields that differ, for a message.
+fn paths(changes: &[Change]) -> String {
+    changes.iter().take(3).map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Makes the claims of an adopted object's makers ours, so that what is not wanted goes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 use tracing::{debug, error};
 
 /// Names the task that is to panic. Builds for production do not look at it.
@@ -27,14 +27,17 @@ fn on_purpose(name: &str) {
 }
 
 /// Does work that nobody waits for; after a panic it starts again, so that one question that goes wrong is asked again, and no other
-/// suffers.
+/// suffers. When this is dropped, the work ends.
 pub(crate) async fn again_after_panics<W>(name: &str, pause: Duration, work: impl Fn() -> W)
 where
     W: Future<Output = ()> + Send + 'static,
 {
-    while let Err(failed) = tokio::spawn(work()).await {
+    let mut running = JoinSet::new();
+    running.spawn(work());
+    while let Some(Err(failed)) = running.join_next().await {
         error!(task = name, %failed, "it starts again");
         sleep(pause).await;
+        running.spawn(work());
     }
 }
 

@@ -2,6 +2,9 @@
 
 use operator_core::ObjectRef;
 
+/// What is refused so often in a row is no passing trouble.
+const PASSING: u32 = 3;
+
 /// Why a reconcile could not be carried through.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -91,13 +94,24 @@ impl Error {
     }
 
     /// What somebody has to do before the same request can get through, when it is for somebody to do: the server forbids it, or misses
-    /// what it needs. Trying again finds out.
-    pub(crate) fn remedy(&self) -> Option<&'static str> {
-        match self {
-            Self::Refused { code: 403, .. } => Some("grant the right, or lift the quota or policy that forbids it"),
-            Self::Refused { code: 404, .. } => Some("create what is missing"),
-            _ => None,
-        }
+    /// what it needs. Trying again finds out. What may be a passing trouble is told when it has lasted for a few `tries`.
+    pub(crate) fn remedy(&self, tries: u32) -> Option<String> {
+        let Self::Refused { code, message, .. } = self else { return None };
+        let lasts = tries >= PASSING;
+        let remedy = match code {
+            403 => "grant the right, or lift the quota or policy that forbids it",
+            404 => "create what is missing",
+            _ if !lasts => return None,
+            _ if webhook(message).is_some() => {
+                let webhook = webhook(message).unwrap_or_default();
+                return Some(format!("ask whoever runs the webhook {webhook}, which the API server calls for it"));
+            }
+            409 => "somebody else changes the object all the time; its metadata.managedFields tell who",
+            413 => "the object is too large for the API server; ask for less in this resource",
+            429 => "the API server takes no more requests at the moment; ask the cluster's administrator",
+            _ => "the API server itself fails; ask the cluster's administrator to look into its log",
+        };
+        Some(remedy.to_owned())
     }
 
     pub(crate) fn is_not_found(&self) -> bool {
@@ -110,4 +124,10 @@ impl Error {
         let other = |message: &str| ["uid mismatch", "UID in precondition"].iter().any(|text| message.contains(text));
         matches!(self, Self::Refused { code: 409, message, .. } if other(message)) || self.is_not_found()
     }
+}
+
+/// The webhook that an error is about, in the words of the API server: `failed calling webhook "NAME"`, `admission webhook "NAME" denied`.
+fn webhook(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("webhook \"")?;
+    rest.split_once('"').map(|(name, _)| name)
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::watch::explain;
+use crate::{fence::Fence, watch::explain};
 
 /// Others may take a lease that has not changed for so long.
 const DURATION: Duration = Duration::from_secs(15);
@@ -38,6 +38,8 @@ pub struct Lease {
     name: String,
     /// This replica, such as the name of its pod.
     identity: String,
+    /// Open as long as the lease lasts.
+    fence: Fence,
     /// The holder and version seen last, and since when.
     seen: Option<(String, String, Instant)>,
 }
@@ -52,11 +54,12 @@ enum Try {
 
 impl Lease {
     /// A claim; nothing is asked yet.
-    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+    pub fn new(client: Client, namespace: &str, name: &str, identity: &str, fence: Fence) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
             identity: identity.to_owned(),
+            fence,
             seen: None,
         }
     }
@@ -83,6 +86,7 @@ impl Lease {
                 }
             };
             renewed = renewed.filter(|at| at.elapsed() < RENEW_WITHIN);
+            self.fence.set(renewed.map(|at| at + RENEW_WITHIN));
             self.tell(leading, renewed.is_some());
             // Held: the next try, or the moment at which writing has to end, whichever is first.
             let held = |at: Instant| RENEW_WITHIN.saturating_sub(at.elapsed()).min(EVERY);
@@ -92,6 +96,7 @@ impl Lease {
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        self.fence.set(None);
         leading.send_replace(false);
         if renewed.is_some() && !matches!(timeout(REQUEST, self.release()).await, Ok(Ok(()))) {
             warn!(lease = self.name, "the lease cannot be released; the next replica waits for its end");
@@ -177,6 +182,13 @@ impl Lease {
             info!(lease = self.name, "released");
         }
         Ok(())
+    }
+}
+
+/// Ends when this replica may not write any more. Without a lease it always may.
+pub(crate) async fn leadership_lost(leading: &mut Receiver<bool>) {
+    if leading.wait_for(|leading| !*leading).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Memory {
     pub(crate) awaited: Awaited,
     /// What the last plan found as wanted.
     pub(crate) known: Arc<Known>,
+    /// How often in a row the server refused what was to be written.
+    pub(crate) refusals: u32,
     /// What the parent's status showed already.
     pub(crate) told: Option<Arc<Told>>,
 }

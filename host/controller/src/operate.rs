@@ -7,7 +7,9 @@ use std::{
 };
 
 use kube::Client;
-use operator_core::{BoxFuture, Document, Event, EventType, Module, ObjectRef, rights, status::Progress};
+use operator_core::{
+    Absent, BoxFuture, Document, Event, EventType, Module, ObjectRef, contract::Manifest, rights, status::Progress,
+};
 use tokio::{
     sync::{mpsc, watch::Receiver, watch::Sender},
     task::JoinSet,
@@ -17,6 +19,7 @@ use tracing::{error, info, warn};
 use crate::{
     Cache, Clock, Error, Outcome, Outside,
     background::background,
+    lease::leadership_lost,
     queue::{Class, Queue},
     reconcile::reconcile,
     report,
@@ -30,8 +33,12 @@ use crate::{
 const WORKERS: usize = 16;
 /// Everything is looked at again after so long, in case a change was missed.
 const RESYNC: Duration = Duration::from_mins(10);
+/// A resync is spread over so long.
+const SPREAD: Duration = Duration::from_mins(2);
 /// Missing rights are asked for again after so long.
 const RECHECK: Duration = Duration::from_mins(1);
+/// After the signal to stop, a reconcile under way may take so long. Nearly all take milliseconds; the next replica waits meanwhile.
+const LAST_WORK: Duration = Duration::from_secs(2);
 /// One reconcile may take so long, whatever the API server does.
 const LONGEST_RECONCILE: Duration = Duration::from_mins(2);
 
@@ -188,22 +195,57 @@ impl Operator {
 
     /// Whether no module serves.
     pub fn is_idle(&self) -> bool {
-        self.units().is_empty()
+        self.units().iter().all(|unit| unit.stands_in())
+    }
+
+    /// The module that reconciles one of these kinds already, and the kind: two would undo each other's work.
+    pub fn rival(&self, manifest: &Manifest) -> Option<(String, String)> {
+        let units = self.units();
+        let others = units.iter().filter(|unit| unit.name() != manifest.name && !unit.stands_in());
+        let mut taken = others.flat_map(|unit| unit.parents().map(|kind| (unit.name(), kind)));
+        let wants = |(api_version, kind): &Kind| {
+            manifest.kinds.iter().any(|wanted| wanted.kind == *kind && group(&wanted.api_version) == group(api_version))
+        };
+        taken.find(|(_, kind)| wants(kind)).map(|(module, (api_version, kind))| {
+            let group = group(api_version);
+            (module.to_owned(), if group.is_empty() { kind.clone() } else { format!("{kind}.{group}") })
+        })
     }
 
     /// Serves a module from now on; the one that serves under its name ends with its last call. Its parents are looked at again.
-    pub fn serve(self: &Arc<Self>, module: Arc<dyn Module>, settings: Document) {
-        let name = module.manifest().name.clone();
-        let before = self.unit(&name);
+    /// After `release_after`, a parent that is being deleted is let go although its module fails.
+    pub fn serve(self: &Arc<Self>, module: Arc<dyn Module>, settings: Document, release_after: Option<Duration>) {
         self.check_rights(Arc::clone(&module));
-        let unit = Arc::new(Unit::new(
-            &self.around,
-            Arc::clone(&self.around.store) as Arc<dyn Cache>,
-            module,
-            settings,
-            before.as_deref(),
-        ));
-        self.units.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Arc::clone(&unit));
+        let before = self.unit(&module.manifest().name);
+        let cache = Arc::clone(&self.around.store) as Arc<dyn Cache>;
+        self.put(Unit::new(&self.around, cache, module, (settings, release_after), before.as_deref()));
+    }
+
+    /// Has parents told why nobody serves their kind.
+    pub fn stand_in(self: &Arc<Self>, absent: Absent, release_after: Option<Duration>) {
+        let before = self.unit(&absent.manifest().name);
+        let (cache, settings) = (Arc::clone(&self.around.store) as Arc<dyn Cache>, Document::new(&b"{}"[..]));
+        let module = Arc::new(absent);
+        let unit = Unit::new(&self.around, cache, module, (settings, release_after), before.as_deref());
+        self.put(unit.standing_in());
+    }
+
+    /// Puts a unit in the place of the one before it, if there is one. Where another module has taken over a kind, nobody need say any more
+    /// that none serves it.
+    fn put(self: &Arc<Self>, unit: Unit) {
+        let (name, unit) = (unit.name().to_owned(), Arc::new(unit));
+        let before = {
+            let mut units = self.units.write().unwrap_or_else(PoisonError::into_inner);
+            let takes = |other: &Unit| other.parents().any(|kind| unit.serves(&kind.0, &kind.1));
+            units.retain(|other, old| {
+                let stays = *other == name || !old.stands_in() || !takes(old);
+                if !stays {
+                    old.queue.close();
+                }
+                stays
+            });
+            units.insert(name.clone(), Arc::clone(&unit))
+        };
         self.follow();
         if before.is_none() {
             for number in 0..WORKERS {
@@ -227,6 +269,26 @@ impl Operator {
         for unit in self.units().iter().filter(|unit| unit.kinds().any(|needed| needed == kind)) {
             unit.wake_all(&self.around.store, Class::Again);
         }
+    }
+
+    /// Looks at everything again, in case a change was missed.
+    fn resync(&self) {
+        self.units().iter().for_each(|unit| unit.wake_within(&self.around.store, SPREAD));
+    }
+
+    /// What happened while another replica led was not answered by this one.
+    fn took_over(&self, leads: bool) {
+        if leads {
+            self.units().iter().for_each(|unit| unit.wake_all(&self.around.store, Class::Again));
+        }
+    }
+
+    /// No parent is taken any more, and nothing watched.
+    fn close(&self) {
+        self.units().iter().for_each(|unit| unit.queue.close());
+        self.watches().values().for_each(|watch| {
+            watch.send_replace(true);
+        });
     }
 
     fn unit(&self, name: &str) -> Option<Arc<Unit>> {
@@ -290,7 +352,16 @@ impl Operator {
             };
             let started = Instant::now();
             let ctx = Arc::clone(&unit.ctx);
-            let result = tokio::time::timeout(LONGEST_RECONCILE, reconcile(&ctx, &parent)).await;
+            let result = tokio::select! {
+                biased;
+                // Whatever it would still write, another replica may write by then.
+                () = leadership_lost(&mut leading) => {
+                    queue.push(parent.clone(), Class::Again);
+                    queue.done(&parent, None);
+                    continue;
+                }
+                result = tokio::time::timeout(LONGEST_RECONCILE, reconcile(&ctx, &parent)) => result,
+            };
             let result =
                 result.unwrap_or_else(|_| Err(Error::TooSlow { identity: parent.clone(), limit: LONGEST_RECONCILE }));
             self.around.witness.reconciled(module, &parent, &result, started.elapsed());
@@ -325,6 +396,10 @@ impl Operator {
     }
 }
 
+fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
 /// Names each right that is newly missing, and says once for a module that its rights are known.
 fn tell_of_rights(module: &str, before: Option<&[String]>, lacking: &[String]) {
     let told = before.unwrap_or_default();
@@ -337,9 +412,9 @@ fn tell_of_rights(module: &str, before: Option<&[String]>, lacking: &[String]) {
 }
 
 impl Listener for Operator {
-    fn changed(&self, kind: &Kind, change: &Change) {
+    fn changed(&self, kind: &Kind, change: &Change, first_list: bool) {
         for unit in self.units() {
-            unit.changed(kind, change);
+            unit.changed(kind, change, first_list);
         }
     }
 
@@ -354,13 +429,15 @@ impl Listener for Operator {
 }
 
 impl Tasks {
-    /// Runs everything until `stop` is true; then no parent is taken any more, and what is under way is finished.
+    /// Runs everything until `stop` is true; then no parent is taken any more, and what is under way is finished, or cancelled when that
+    /// takes longer than a moment. Once this ends, nothing is written any more.
     ///
     /// # Errors
     /// When a task ends that should not.
     pub async fn run(mut self, operator: &Arc<Operator>, mut stop: Receiver<bool>) -> Result<(), TaskEnded> {
         let mut running: JoinSet<(String, bool)> = JoinSet::new();
         let mut names: BTreeMap<tokio::task::Id, String> = BTreeMap::new();
+        let mut leading = operator.leading.clone();
         let (mut resync, mut recheck) = (tokio::time::interval(RESYNC), tokio::time::interval(RECHECK));
         loop {
             tokio::select! {
@@ -383,16 +460,24 @@ impl Tasks {
                         return Err(TaskEnded(name));
                     }
                 },
-                _ = resync.tick() => operator.units().iter().for_each(|unit| unit.wake_all(&operator.around.store, Class::Again)),
+                _ = resync.tick() => operator.resync(),
+                Ok(()) = leading.changed() => operator.took_over(*leading.borrow_and_update()),
                 _ = recheck.tick() => operator.recheck_rights(),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        operator.units().iter().for_each(|unit| unit.queue.close());
-        operator.watches().values().for_each(|watch| {
-            watch.send_replace(true);
-        });
-        while running.join_next().await.is_some() {}
+        operator.close();
+        finish(running).await;
+        operator.around.outside.end().await;
         Ok(())
+    }
+}
+
+/// Waits a moment for what is under way, and cancels the rest of it.
+async fn finish(mut running: JoinSet<(String, bool)>) {
+    let finished = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_WORK, finished).await.is_err() {
+        warn!(after_s = LAST_WORK.as_secs(), "work under way is cancelled");
+        running.shutdown().await;
     }
 }

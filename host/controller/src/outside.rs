@@ -9,38 +9,43 @@ mod questions;
 mod registry;
 mod secrets;
 mod trust;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
-use operator_core::{Action, Deed, Finding, ObjectRef, Query, QueryFailure, Question};
-use tokio::sync::{Semaphore, mpsc::UnboundedSender};
+use operator_core::{Action, BoxFuture, Deed, Finding, HttpRequest, ObjectRef, Query, QueryFailure, Question};
+use tokio::sync::{
+    mpsc::UnboundedSender,
+    watch::{self, Receiver},
+};
 
 pub use self::http::Reach;
-use self::{deeds::Deeds, http::Servers, questions::Questions};
-use crate::{Asker, Cache, Clock, Found, Outside, Store, apply};
-
-/// So many questions and actions of all modules are under way at a time; the others wait.
-const AT_ONCE: usize = 64;
+use self::{deeds::Deeds, http::Servers, questions::Questions, turns::Turns};
+use crate::{Asker, Cache, Clock, Found, Outside, Store, apply, lease::leadership_lost};
 
 /// Finds out what modules ask beyond Kubernetes objects, and does what they want done there.
 pub struct Beyond {
+    field: Arc<Field>,
     questions: Arc<Questions>,
     deeds: Arc<Deeds>,
 }
 
 impl Beyond {
-    /// Asks through `client`; sends a parent to `wake` when one of its answers has changed.
+    /// Asks through the first client, and has commands run through the second; sends a parent to `wake` when one of its answers has changed. Nothing is asked or done while `leading` is
+    /// false, and what is under way then is cancelled: another replica may be doing the same.
     pub fn new(
-        client: Client,
+        [client, commands]: [Client; 2],
         store: Arc<Store>,
         clock: Arc<dyn Clock>,
         wake: UnboundedSender<ObjectRef>,
         reach: Reach,
+        leading: Receiver<bool>,
     ) -> Self {
-        let (servers, permits) = (Servers::new(client.clone(), reach), Semaphore::new(AT_ONCE));
-        let field = Arc::new(Field { client, store, clock, wake, servers, permits });
-        Self { questions: Arc::new(Questions::new(Arc::clone(&field))), deeds: Arc::new(Deeds::new(field)) }
+        let (servers, turns, ended) = (Servers::new(client.clone(), reach), Turns::default(), watch::channel(false).0);
+        let field = Arc::new(Field { client, commands, store, clock, wake, servers, turns, leading, ended });
+        let (questions, deeds) = (Questions::new(Arc::clone(&field)), Deeds::new(Arc::clone(&field)));
+        Self { field, questions: Arc::new(questions), deeds: Arc::new(deeds) }
     }
 }
 
@@ -57,21 +62,58 @@ impl Outside for Beyond {
         self.deeds.outcome(parent, action)
     }
 
+    fn keep(&self, parent: &ObjectRef, queries: &[Query]) {
+        self.questions.keep(parent, queries);
+    }
+
     fn forget(&self, parent: &ObjectRef) {
         self.questions.forget(parent);
         self.deeds.forget(parent);
+    }
+
+    fn end(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.field.ended.send_replace(true);
+            self.field.turns.end().await;
+        })
     }
 }
 
 /// Where questions are asked and actions done.
 struct Field {
     client: Client,
+    commands: Client,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     /// Parents whose answers have changed.
     wake: UnboundedSender<ObjectRef>,
     servers: Servers,
-    permits: Semaphore,
+    turns: Turns,
+    /// Whether this replica may write.
+    leading: Receiver<bool>,
+    /// Whether the process stops.
+    ended: watch::Sender<bool>,
+}
+
+/// The server that is asked or told something; none for pods and objects.
+fn server(request: &HttpRequest) -> Option<String> {
+    request.server().ok().map(|server| format!("{}:{}", server.host, server.port))
+}
+
+/// Where a question leads.
+fn asked(question: &Question) -> Option<String> {
+    match question {
+        Question::Http(request) => server(request),
+        Question::Objects(_) | Question::PodLog(_) | Question::Command(_) => None,
+    }
+}
+
+/// Where an action leads.
+fn told(deed: &Deed) -> Option<String> {
+    match deed {
+        Deed::Http(request) => server(request),
+        Deed::Delete { .. } => None,
+    }
 }
 
 impl Field {
@@ -79,7 +121,7 @@ impl Field {
     async fn ask(&self, namespace: &str, query: &Query) -> Found {
         let outcome = match &query.question {
             Question::PodLog(question) => pods::log(&self.client, question).await,
-            Question::Command(question) => pods::command(&self.client, question).await,
+            Question::Command(question) => pods::command(&self.commands, question).await,
             Question::Objects(_) => Err(QueryFailure::Failed("objects are found in the cache".into())),
             Question::Http(request) => {
                 return registry::with_credentials(&self.servers, namespace, request, &query.extensions).await;
@@ -101,19 +143,57 @@ impl Field {
         }
     }
 
-    /// Does one thing outside, when there is room for it, within `seconds` from then on.
-    async fn within(&self, seconds: u32, work: impl Future<Output = Found>) -> Found {
-        // It is never closed.
-        let _permit = self.permits.acquire().await;
-        let limit = Duration::from_secs(seconds.clamp(1, 60).into());
-        let found = tokio::time::timeout(limit, work).await;
-        let found = found.unwrap_or_else(|_| Found::new(Err(QueryFailure::TimedOut), None));
-        Found { at: Some(self.clock.now()), ..found }
+    /// Does one thing outside, for a parent whose Secrets are in `namespace`, when its turn has come, within `seconds` from then on. None
+    /// when it was given up, since this replica may not do it any more.
+    async fn within(
+        &self,
+        namespace: &str,
+        server: Option<String>,
+        seconds: u32,
+        work: BoxFuture<'_, Found>,
+    ) -> Option<Found> {
+        let (mut leading, mut ended) = (self.leading.clone(), self.ended.subscribe());
+        let work = async {
+            let Some(server) = server else {
+                let _turn = self.turns.take(namespace, None).await?;
+                return Some(limited(seconds, work).await);
+            };
+            let place = (namespace.to_owned(), server);
+            let _turn = self.turns.take(namespace, Some(&place.1)).await?;
+            if let Some(why) = self.turns.rests(&place) {
+                return Some(Found::new(Err(QueryFailure::Unreachable(why)), None));
+            }
+            let found = limited(seconds, work).await;
+            self.turns.note(place, silence(&found));
+            Some(found)
+        };
+        let found = tokio::select! {
+            biased;
+            () = leadership_lost(&mut leading) => return None,
+            _ = ended.wait_for(|ended| *ended) => return None,
+            found = work => found,
+        };
+        found.map(|found| Found { at: Some(self.clock.now()), ..found })
     }
 
     /// Brings a parent back.
     fn wake(&self, parent: &ObjectRef) {
         // Nobody listens any more when the operator stops.
         let _ = self.wake.send(parent.clone());
+    }
+}
+
+async fn limited(seconds: u32, work: BoxFuture<'_, Found>) -> Found {
+    let limit = Duration::from_secs(seconds.clamp(1, 60).into());
+    let found = tokio::time::timeout(limit, work).await;
+    found.unwrap_or_else(|_| Found::new(Err(QueryFailure::TimedOut), None))
+}
+
+/// What happened instead of an answer. A server that showed its certificate is there, whatever became of it.
+fn silence(found: &Found) -> Option<String> {
+    match &found.outcome {
+        Err(failure @ QueryFailure::TimedOut) => Some(failure.to_string()),
+        Err(QueryFailure::Unreachable(why)) if found.certificate.is_none() => Some(why.clone()),
+        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use operator_core::{
-    Action, Answer, Document, Finding, ObjectRef, Observed, Query, QueryFailure,
+    Action, Answer, BoxFuture, Document, Finding, ObjectRef, Observed, Query, QueryFailure,
     contract::extension::SERVER_CERTIFICATE, project,
 };
 
@@ -110,8 +110,18 @@ pub trait Outside: Send + Sync {
     /// The latest outcome of an action that was asked for before.
     fn outcome(&self, parent: &ObjectRef, action: &Action) -> Found;
 
+    /// Of what a parent asked for, only these queries are asked any longer.
+    fn keep(&self, parent: &ObjectRef, queries: &[Query]) {
+        let _ = (parent, queries);
+    }
+
     /// Forgets what a parent asked for: it is gone.
     fn forget(&self, parent: &ObjectRef);
+
+    /// Begins nothing any more, and waits until what is under way has ended, which it does at once.
+    fn end(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The time, in Unix seconds.

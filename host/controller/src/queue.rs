@@ -1,7 +1,7 @@
 //! Which parents wait for a reconcile. One at a time for each parent; what is asked for while it runs comes after.
 //!
-//! What somebody changed goes before what is only looked at again; within each class the one that waits longest comes first.
-//! A failure waits longer each time, and a success forgets that.
+//! What a user edited goes before what changed because of it, and that before what is only looked at again; what has waited for long goes
+//! before all of it, so that a flood of one class starves no other. A failure waits longer each time, and a success forgets that.
 
 use std::{
     cmp::Reverse,
@@ -16,10 +16,23 @@ use tokio::{sync::Notify, time::Instant};
 /// How soon a parent's turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Something changed.
+    /// Somebody made, edited or deleted the parent, and waits for what becomes of it.
+    Edit,
+    /// Something changed: an object of its set, an answer from outside.
     Change,
-    /// Nothing is known to have changed: start-up, a resync, another version of the module.
+    /// Nothing is known to have changed: a first list, a resync, a retry, another version of the module.
     Again,
+}
+
+impl Class {
+    /// So long a parent may be overtaken by edits. Of the order of minutes, since the first list of a large cluster takes some.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Edit => Duration::ZERO,
+            Self::Change => Duration::from_secs(30),
+            Self::Again => Duration::from_mins(5),
+        }
+    }
 }
 
 /// First wait after a failure.
@@ -39,10 +52,10 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// Ready, in the order of their turns.
-    ready: BTreeSet<(Class, u64, ObjectRef)>,
+    /// Ready, in the order of their turns: the time at which nothing may overtake them any more, and a number.
+    ready: BTreeSet<(Instant, u64, ObjectRef)>,
     /// Each ready parent's place in `ready`.
-    places: HashMap<ObjectRef, (Class, u64)>,
+    places: HashMap<ObjectRef, (Instant, u64)>,
     /// Later ones, soonest first. An entry counts only if `later` still says the same time.
     clock: BinaryHeap<Reverse<(Instant, ObjectRef)>>,
     later: HashMap<ObjectRef, Instant>,
@@ -62,15 +75,16 @@ impl State {
             return;
         }
         self.later.remove(&parent);
+        let turn = Instant::now() + class.patience();
         if let Some((there, number)) = self.places.get(&parent).copied() {
-            if there <= class {
+            if there <= turn {
                 return;
             }
             self.ready.remove(&(there, number, parent.clone()));
         }
         self.number += 1;
-        self.places.insert(parent.clone(), (class, self.number));
-        self.ready.insert((class, self.number, parent));
+        self.places.insert(parent.clone(), (turn, self.number));
+        self.ready.insert((turn, self.number, parent));
     }
 
     fn delay(&mut self, parent: &ObjectRef, at: Instant) {
@@ -113,6 +127,12 @@ impl Queue {
     /// Asks for a reconcile of this parent.
     pub fn push(&self, parent: ObjectRef, class: Class) {
         self.state().push(parent, class);
+        self.changed.notify_one();
+    }
+
+    /// Asks for a look at this parent after a while, unless one comes sooner.
+    pub fn push_later(&self, parent: &ObjectRef, wait: Duration) {
+        self.state().delay(parent, Instant::now() + wait);
         self.changed.notify_one();
     }
 
@@ -234,6 +254,32 @@ mod tests {
         queue.push(parent("b"), Class::Change);
         queue.push(parent("a"), Class::Change);
         assert_eq!(names(&queue, 3).await, ["b", "a", "resync"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edit_goes_before_a_first_list_and_its_consequences_and_after_what_has_waited_for_minutes() {
+        let queue = Queue::default();
+        queue.push(parent("listed"), Class::Again);
+        queue.push(parent("changed"), Class::Change);
+        queue.push(parent("edited"), Class::Edit);
+        assert_eq!(names(&queue, 3).await, ["edited", "changed", "listed"]);
+        queue.push(parent("old"), Class::Again);
+        tokio::time::advance(Duration::from_mins(6)).await;
+        for edit in ["one", "two"] {
+            queue.push(parent(edit), Class::Edit);
+        }
+        assert_eq!(names(&queue, 2).await, ["old", "one"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_to_be_looked_at_later_comes_at_its_time_or_with_a_change() {
+        let queue = Queue::default();
+        queue.push_later(&parent("a"), Duration::from_secs(40));
+        queue.push_later(&parent("b"), Duration::from_secs(20));
+        let start = Instant::now();
+        queue.push(parent("a"), Class::Change);
+        assert_eq!(names(&queue, 2).await, ["a", "b"]);
+        assert_eq!(start.elapsed().as_secs(), 20);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,17 @@
 //! The pipeline: observe → compute → plan → apply → report. Nothing else knows the order.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use k8s_openapi::jiff::Timestamp;
 use operator_core::{
     Action, Answer, Desired, Document, Event, EventType, Failure, FailureKind, Generation, Module, ObjectRef, Plan,
     Query, Rejection, Sample, Serving,
     contract::Grants,
+    inventory::{self, Inventory},
     plan::{self, plan as decide},
     status::Progress,
 };
@@ -30,6 +36,11 @@ const MOST_QUERIES: usize = 1_000;
 /// When a module is asked again that could not answer now, in seconds.
 const WAIT_SECONDS: u32 = 10;
 
+/// A module may ask to be called again after so many seconds at the soonest, and at the latest: a module that asks for 0 would keep its
+/// parent busy, and one that asks for years would not mean it.
+const SOONEST: u32 = 1;
+const LATEST: u32 = 24 * 60 * 60;
+
 /// Everything that reconciles of one module share.
 pub struct Context {
     /// Where writes go.
@@ -48,6 +59,8 @@ pub struct Context {
     pub settings: Document,
     /// The operator's own namespace.
     pub namespace: String,
+    /// After so long, a parent that is being deleted is let go although its module fails.
+    pub(crate) release_after: Option<Duration>,
     pub(crate) contention: Contention,
     /// Whether a reconcile that would change nothing is left out.
     spares: bool,
@@ -99,7 +112,27 @@ impl Context {
         namespace: String,
     ) -> Self {
         let (contention, spares, memories) = (Contention::default(), false, Memories::default());
-        Self { client, cache, outside, clock, module, grants, settings, namespace, contention, spares, memories }
+        let release_after = None;
+        Self {
+            client,
+            cache,
+            outside,
+            clock,
+            module,
+            grants,
+            settings,
+            namespace,
+            release_after,
+            contention,
+            spares,
+            memories,
+        }
+    }
+
+    /// Lets go of parents that are being deleted, so long after their deletion, when their module fails to clean up after them.
+    #[must_use]
+    pub fn releasing_after(self, release_after: Option<Duration>) -> Self {
+        Self { release_after, ..self }
     }
 
     /// Leaves out reconciles that would change nothing: the module is not called again with what it answered before.
@@ -145,7 +178,7 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
     if !observation.blind.is_empty() {
         let message = format!("{}; grant the right or install the kind", observation.blind.join("; "));
         let progress = Progress::Stalled { reason: "KindRefused", message };
-        return refuse(ctx, module, &observation, None, progress).await;
+        return fail(ctx, module, &observation, progress).await;
     }
     let Memory { queries, actions, settled, known, .. } = ctx.memories.recall(parent, Memory::clone);
     let answers = observe::answers(ctx, &observation, parent, &queries, &actions);
@@ -157,8 +190,9 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
     }
     let (desired, answers) = match compute(ctx, module, &observation, parent, (queries, &actions, answers)).await {
         Ok(computed) => computed,
-        Err(failure) => return refuse(ctx, module, &observation, None, Progress::of_failure(&failure)).await,
+        Err(failure) => return fail(ctx, module, &observation, Progress::of_failure(&failure)).await,
     };
+    ctx.outside.keep(parent, &desired.queries);
     let existing = observe::existing(&*ctx.cache, &desired);
     let input = plan::Input {
         module: &manifest.name,
@@ -178,10 +212,7 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
     ctx.memories.change(parent, |memory| memory.named = named);
     match decided {
         Ok(plan) => carry_out(ctx, module, &observation, (desired, answers, existing), plan).await,
-        Err(rejection) => {
-            let progress = Progress::of_rejection(&manifest.name, &rejection);
-            refuse(ctx, module, &observation, None, progress).await
-        }
+        Err(rejection) => fail(ctx, module, &observation, Progress::of_rejection(&manifest.name, &rejection)).await,
     }
 }
 
@@ -211,7 +242,8 @@ async fn compute(
     (mut asked, actions, mut answers): (Arc<[Query]>, &[Action], Arc<[Answer]>),
 ) -> Result<(Desired, Arc<[Answer]>), Failure> {
     for _ in 0..QUERY_ROUNDS {
-        let desired = module.reconcile(observation.snapshot(ctx, Arc::clone(&answers))).await?;
+        let mut desired = module.reconcile(observation.snapshot(ctx, Arc::clone(&answers))).await?;
+        desired.requeue = desired.requeue.map(|seconds| seconds.clamp(SOONEST, LATEST));
         if desired.queries.len().saturating_add(desired.actions.len()) > MOST_QUERIES {
             let why = format!(
                 "they and the actions are more than {MOST_QUERIES}; ask for lists of objects, and for less else"
@@ -246,27 +278,14 @@ async fn carry_out(
     ctx.memories.change(&parent, |memory| memory.known = known);
     let mut applied = Applied::default();
     let done = apply::apply(ctx, name, &plan, &mut applied).await;
-    let Applied { written, contended, versions } = applied;
+    let Applied { written, contended, versions, left } = applied;
     if !versions.is_empty() {
         // Also when an error ended it early: what was written before is not to be written again.
         let now = ctx.clock.now();
         ctx.memories.change(&parent, |memory| memory.awaited.push(versions, now));
     }
-    match done {
-        Ok(()) => {}
-        Err(error) if error.is_invalid() => {
-            // The server will refuse the same request again: somebody must change the object or the module first.
-            let progress = Progress::Stalled { reason: "ApplyRefused", message: error.to_string() };
-            return refuse(ctx, module, observation, Some(&desired), progress).await;
-        }
-        Err(error) => {
-            if let Some(remedy) = error.remedy() {
-                let message = format!("{error}; {remedy}");
-                let progress = Progress::Stalled { reason: "ApplyRefused", message };
-                refuse(ctx, module, observation, Some(&desired), progress).await?;
-            }
-            return Err(error);
-        }
+    if let Err(error) = done {
+        return refused(ctx, module, observation, &desired, error).await;
     }
     let acted = act(ctx, observation, &parent, &desired, &answers);
     let mut progress = Progress::of_plan(&plan);
@@ -275,6 +294,12 @@ async fn carry_out(
     }
     if let (Progress::Done, true) = (&progress, observation.finalizing) {
         progress = Progress::Waiting(vec!["the object is being deleted".into()]);
+    }
+    if !left.is_empty() {
+        progress = match progress {
+            Progress::Waiting(lines) if !observation.finalizing => Progress::Waiting([lines, left.clone()].concat()),
+            _ => Progress::Waiting(left.clone()),
+        };
     }
     if !contended.is_empty() {
         let wait = contended.iter().map(|(_, wait)| *wait).min();
@@ -295,7 +320,8 @@ async fn carry_out(
         ctx.memories.change(&parent, |memory| memory.awaited.push([(parent.clone(), version)], now));
     }
     let (reported, held) = (reported.version.is_some(), reported.wait);
-    if ctx.spares && written.is_empty() && !reported && held.is_none() && !plan.writes() && desired.actions.is_empty() {
+    let changes_nothing = written.is_empty() && !reported && held.is_none() && !plan.writes() && left.is_empty();
+    if ctx.spares && changes_nothing && desired.actions.is_empty() {
         let settled = Settled::new(module.generation(), observation, (&desired, answers, &existing), progress.clone());
         ctx.memories.change(&parent, |memory| memory.settled = Some(Arc::new(settled)));
     }
@@ -308,9 +334,87 @@ async fn carry_out(
         acted,
         events,
         samples: desired.samples.into(),
-        requeue: sooner(desired.requeue, held),
+        // No event need come for what only the server knows of.
+        requeue: sooner(sooner(desired.requeue, held), (!left.is_empty()).then_some(WAIT_SECONDS)),
         ..outcome(module, progress, true)
     })
+}
+
+/// What becomes of a parent of which the server does not take something.
+async fn refused(
+    ctx: &Context,
+    module: &dyn Module,
+    observation: &Observation,
+    desired: &Desired,
+    error: Error,
+) -> Result<Outcome, Error> {
+    if error.is_invalid() {
+        // The server will refuse the same request again: somebody must change the object or the module first.
+        let progress = Progress::Stalled { reason: "ApplyRefused", message: error.to_string() };
+        return refuse(ctx, module, observation, Some(desired), progress).await;
+    }
+    let mut tries = 0;
+    ctx.memories.change(&observation.parent.object_ref(), |memory| {
+        memory.refusals = memory.refusals.saturating_add(1);
+        tries = memory.refusals;
+    });
+    if let Some(remedy) = error.remedy(tries) {
+        let progress = Progress::Stalled { reason: "ApplyRefused", message: format!("{error}; {remedy}") };
+        refuse(ctx, module, observation, Some(desired), progress).await?;
+    }
+    Err(error)
+}
+
+/// Reports why nothing is applied; a parent that has been waiting to be deleted for as long as the administrator allows is let go.
+async fn fail(
+    ctx: &Context,
+    module: &dyn Module,
+    observation: &Observation,
+    progress: Progress,
+) -> Result<Outcome, Error> {
+    let left = time_left(ctx, observation);
+    if let (Progress::Stalled { message, .. }, Some(0)) = (&progress, left) {
+        return abandon(ctx, module, observation, message).await;
+    }
+    let refused = refuse(ctx, module, observation, None, progress).await?;
+    Ok(Outcome { requeue: sooner(left, refused.requeue), ..refused })
+}
+
+/// Seconds until a parent is let go that its module does not clean up after; none when it is not being deleted, or stays for ever.
+fn time_left(ctx: &Context, observation: &Observation) -> Option<u32> {
+    let deleted: Timestamp = observation.parent.metadata.deletion_timestamp.as_ref()?.parse().ok()?;
+    let waited = ctx.clock.now().saturating_sub(deleted.as_second());
+    let limit = i64::try_from(ctx.release_after?.as_secs()).unwrap_or(i64::MAX);
+    Some(u32::try_from(limit.saturating_sub(waited).max(0)).unwrap_or(u32::MAX))
+}
+
+/// Takes the finalizer off, and says what may be left behind.
+async fn abandon(ctx: &Context, module: &dyn Module, observation: &Observation, why: &str) -> Result<Outcome, Error> {
+    let (name, parent) = (&module.manifest().name, observation.parent.object_ref());
+    let inventory = Inventory::read(&observation.parent.metadata.annotations);
+    let joined = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "the finalizer is taken off by finalizers.releaseAfter, since the module did not clean up: {why}; what may be left ({}; other \
+         namespaces: {}) carries the label {}={}",
+        joined(&inventory.group_kinds),
+        joined(&inventory.namespaces),
+        inventory::PART_OF,
+        inventory::id(&parent),
+    );
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "FinalizerReleased".to_owned(),
+        action: "Release".to_owned(),
+        message,
+        regarding: None,
+    };
+    warn!(why = event.message, "the finalizer is released by rule");
+    let events = publish(ctx, module, observation, &parent, vec![event]).await;
+    apply::abandon(ctx, name, &observation.parent).await?;
+    ctx.forget(&parent);
+    let progress = Progress::Waiting(vec!["the object is being deleted".to_owned()]);
+    let written = vec![Written { identity: parent, verb: "release" }];
+    Ok(Outcome { written, events, ..outcome(module, progress, true) })
 }
 
 /// Reports why nothing is applied. The parent keeps what it has.
@@ -379,7 +483,10 @@ fn act(ctx: &Context, observation: &Observation, parent: &ObjectRef, desired: &D
     let news =
         desired.actions.iter().map(|action| ctx.outside.act(observation.asker(parent), action).answer(&action.id));
     let news = news.filter(|news| !answers.iter().any(|old| old.id == news.id && old.outcome == news.outcome)).count();
-    ctx.memories.change(parent, |memory| memory.actions = desired.actions.clone().into());
+    ctx.memories.change(parent, |memory| {
+        memory.actions = desired.actions.clone().into();
+        memory.refusals = 0;
+    });
     news != 0
 }
 

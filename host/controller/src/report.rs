@@ -10,7 +10,12 @@ use operator_core::{
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::{Cache, Context, Error, api::Api, contention::fingerprint, observe::Observation};
+use crate::{
+    Cache, Context, Error,
+    api::Api,
+    contention::{Deed, fingerprint},
+    observe::Observation,
+};
 
 /// What became of a status.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +48,8 @@ pub(crate) async fn report(
         ctx.memories.change(&identity, |memory| memory.told = Some(Arc::new(told)));
         return Ok(Reported::default());
     };
-    if let Some(wait) = ctx.contention.hold_status(&identity, &said(answer, &conditions), now) {
+    let said = said(answer, &conditions);
+    if let Some(wait) = ctx.contention.hold(&identity, Deed::Report(&said), now).map(|held| held.wait) {
         warn!(object = %identity, wait, "its status goes back and forth, or does not stay as written; does its CRD know all fields?");
         return Ok(Reported { version: None, wait: Some(wait) });
     }
@@ -56,8 +62,11 @@ pub(crate) async fn report(
     let api = Api::new(&ctx.client, &*ctx.cache);
     let manager = plan::status_manager(module);
     match api.apply(&identity, Some("status"), &manager, &Document::from_value(&document)).await {
-        // The parent went while its last status was computed.
-        Err(error) if error.is_not_found() => Ok(Reported::default()),
+        // The parent went while its last status was computed, or its kind has no status: then there is nowhere to tell it.
+        Err(error) if error.is_not_found() => {
+            ctx.memories.change(&identity, |memory| memory.told = Some(Arc::new(told)));
+            Ok(Reported::default())
+        }
         other => other.map(|version| Reported { version: Some(version), wait: None }),
     }
 }

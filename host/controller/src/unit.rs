@@ -2,16 +2,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use operator_core::{Document, Module, ObjectRef, Serving, inventory};
+use serde::Deserialize;
 
 use crate::{
     Cache, Context,
     operate::Surroundings,
     queue::{Class, Queue},
-    store::{Change, Kind, Store},
+    store::{Change, Kind, Seen, Store},
 };
 
 /// What a parent may set on any object that it does not own, and what tells whose it is. A node's heartbeat is none of it.
@@ -19,6 +22,9 @@ const HELD: [&str; 3] = ["metadata.labels", "metadata.annotations", "metadata.ow
 
 /// One module that serves.
 pub(crate) struct Unit {
+    name: String,
+    /// Whether its module only says why none serves.
+    stands_in: bool,
     pub(crate) ctx: Arc<Context>,
     pub(crate) queue: Arc<Queue>,
     /// The kinds of its parents.
@@ -35,7 +41,7 @@ impl Unit {
         around: &Surroundings,
         cache: Arc<dyn Cache>,
         module: Arc<dyn Module>,
-        settings: Document,
+        (settings, release_after): (Document, Option<Duration>),
         before: Option<&Self>,
     ) -> Self {
         let manifest = module.manifest().clone();
@@ -67,12 +73,34 @@ impl Unit {
             ctx.memories.take_over(&before.ctx.memories);
         }
         Self {
-            ctx: Arc::new(ctx.sparing()),
+            name: manifest.name,
+            stands_in: false,
+            ctx: Arc::new(ctx.sparing().releasing_after(release_after)),
             queue: before.map(|before| Arc::clone(&before.queue)).unwrap_or_default(),
             parents,
             kinds,
             sets: before.map(|before| Arc::clone(&before.sets)).unwrap_or_default(),
         }
+    }
+
+    /// The same, for a module that does not serve.
+    pub(crate) fn standing_in(self) -> Self {
+        Self { stands_in: true, ..self }
+    }
+
+    /// Whether its module only says why none serves.
+    pub(crate) fn stands_in(&self) -> bool {
+        self.stands_in
+    }
+
+    /// The module's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The kinds of its parents.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = &Kind> {
+        self.parents.iter()
     }
 
     /// Every kind that it needs.
@@ -95,23 +123,33 @@ impl Unit {
         }
     }
 
+    /// Looks at each parent within so long, in no order, so that not all of them come at once.
+    pub(crate) fn wake_within(&self, store: &Store, spread: Duration) {
+        for (api_version, kind) in &self.parents {
+            for parent in store.list(api_version, kind, None, &[]) {
+                self.queue.push_later(&parent.identity, share(&parent.identity, spread));
+            }
+        }
+    }
+
     /// Asks for a reconcile of each parent that a change concerns.
-    pub(crate) fn changed(&self, kind: &Kind, change: &Change) {
+    pub(crate) fn changed(&self, kind: &Kind, change: &Change, first_list: bool) {
         let Some(seen) = change.latest() else { return };
+        let class = if first_list { Class::Again } else { Class::Change };
         if self.serves(&kind.0, &kind.1) {
             self.learn(&seen.identity);
-            self.queue.push(seen.identity.clone(), Class::Change);
+            self.queue.push(seen.identity.clone(), if !first_list && is_edit(change) { Class::Edit } else { class });
         }
         let sides = [&change.old, &change.new].into_iter().flatten();
         for set in sides.filter_map(|seen| seen.labels.get(inventory::PART_OF)) {
             let parent = self.sets.lock().unwrap_or_else(PoisonError::into_inner).get(set).cloned();
             if let Some(parent) = parent {
-                self.queue.push(parent, Class::Change);
+                self.queue.push(parent, class);
             }
         }
         let Some(held) = self.kinds.get(kind) else { return };
         for parent in self.ctx.memories.concerned(kind, change, held) {
-            self.queue.push(parent, Class::Change);
+            self.queue.push(parent, class);
         }
     }
 
@@ -125,6 +163,34 @@ impl Unit {
         self.sets.lock().unwrap_or_else(PoisonError::into_inner).remove(&inventory::id(parent));
         self.queue.forget(parent);
     }
+}
+
+/// Whether a parent was made, deleted or edited by somebody: what only its status or its inventory tells is a consequence.
+fn is_edit(change: &Change) -> bool {
+    #[derive(Default, Deserialize, PartialEq)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Meant {
+        generation: i64,
+        deletion_timestamp: Option<String>,
+    }
+    #[derive(Default, Deserialize, PartialEq)]
+    #[serde(default)]
+    struct Parent {
+        metadata: Meant,
+    }
+    let meant = |seen: &Seen| serde_json::from_slice::<Parent>(seen.document.bytes()).unwrap_or_default();
+    match (&change.old, &change.new) {
+        (Some(old), Some(new)) => meant(old) != meant(new),
+        _ => true,
+    }
+}
+
+/// A part of a time that is always the same for the same object, and spreads many of them evenly.
+fn share(identity: &ObjectRef, of: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    identity.hash(&mut hasher);
+    let thousandths = u32::try_from(hasher.finish() % 1_000).unwrap_or_default();
+    of * thousandths / 1_000
 }
 
 /// The kinds of some rules.

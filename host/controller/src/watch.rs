@@ -1,7 +1,8 @@
 //! One task a kind: what the server tells goes into the store, and who waits for it is told.
 //!
 //! Each kind waits on its own after an error, so that one kind that cannot be listed holds up no other. kube's own back-off starts
-//! anew whenever a list begins, also one that then fails; this one starts anew when a list is complete.
+//! anew whenever a list begins, also one that then fails; this one starts anew when a watch has gone well for a while. A list that is
+//! complete is no proof: where each watch fails right after it, a large kind would be listed every second.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +12,11 @@ use kube::{
     core::{ApiResource, GroupVersionKind},
 };
 use kube_runtime::watcher::{self, Event};
-use tokio::sync::watch::Receiver;
+use tokio::{sync::watch::Receiver, time::Instant};
 use tracing::{debug, info, warn};
 
 use crate::{
+    Cache,
     raw::Raw,
     store::{Change, Kind, Store, Trouble},
 };
@@ -24,10 +26,16 @@ const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait after an error: with it, five minutes of errors are at most fifteen tries.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// A watch that has gone well for so long makes the next error a first one.
+const HEALTHY: Duration = Duration::from_mins(1);
+/// What is refused so often in a row is refused. One answer may come from an authorizer that is restarting, or from a server that does not
+/// know a new CRD yet.
+const REFUSALS: u32 = 3;
+
 /// Hears of everything that changes, in order, after the store knows it.
 pub(crate) trait Listener: Send + Sync {
-    /// An object came, changed or went.
-    fn changed(&self, kind: &Kind, change: &Change);
+    /// An object came, changed or went. Of a first list nobody knows when that was.
+    fn changed(&self, kind: &Kind, change: &Change, first_list: bool);
 
     /// The first list of a kind, or a later one, is complete.
     fn synced(&self, kind: &Kind);
@@ -45,7 +53,7 @@ pub(crate) async fn watch(
     listener: Arc<dyn Listener>,
     mut stop: Receiver<bool>,
 ) {
-    let mut task = Task { store, kind, seconds, listener, wait: FIRST };
+    let mut task = Task { store, kind, seconds, listener, wait: FIRST, listed: None, refusals: 0 };
     tokio::select! {
         () = task.run(client) => {}
         _ = stop.wait_for(|stop| *stop) => debug!(api_version = task.kind.0, kind = task.kind.1, "the watch ends"),
@@ -59,6 +67,10 @@ struct Task {
     listener: Arc<dyn Listener>,
     /// How long to wait after the next error.
     wait: Duration,
+    /// When the last list was complete, unless there was an error since.
+    listed: Option<Instant>,
+    /// How often in a row the server refused the kind.
+    refusals: u32,
 }
 
 impl Task {
@@ -66,7 +78,7 @@ impl Task {
         loop {
             match resource(&client, &self.store, &self.kind).await {
                 Ok(resource) => self.listen(Api::all_with(client.clone(), &resource)).await,
-                Err(trouble) => self.trouble(trouble).await,
+                Err(trouble) => drop(self.trouble(trouble).await),
             }
         }
     }
@@ -86,9 +98,7 @@ impl Task {
                 }
                 Err(error) => {
                     let trouble = Trouble { why: explain(&error), refused: is_refused(&error) };
-                    let refused = trouble.refused;
-                    self.trouble(trouble).await;
-                    if refused {
+                    if self.trouble(trouble).await {
                         return;
                     }
                 }
@@ -102,34 +112,39 @@ impl Task {
             Event::Init => self.store.begin(&self.kind),
             Event::InitApply(raw) => self.store.stage(&self.kind, raw.seen(api_version, name)),
             Event::InitDone => {
-                self.wait = FIRST;
+                (self.listed, self.refusals) = (Some(Instant::now()), 0);
+                let first = !self.store.synced(api_version, name);
                 let changes = self.store.commit(&self.kind);
                 self.listener.synced(&self.kind);
                 for change in &changes {
-                    self.listener.changed(&self.kind, change);
+                    self.listener.changed(&self.kind, change, first);
                 }
             }
             Event::Apply(raw) => {
-                self.wait = FIRST;
-                self.listener.changed(&self.kind, &self.store.put(&self.kind, raw.seen(api_version, name)));
+                self.listener.changed(&self.kind, &self.store.put(&self.kind, raw.seen(api_version, name)), false);
             }
             Event::Delete(raw) => {
-                self.wait = FIRST;
-                self.listener.changed(&self.kind, &self.store.remove(&self.kind, raw.seen(api_version, name)));
+                self.listener.changed(&self.kind, &self.store.remove(&self.kind, raw.seen(api_version, name)), false);
             }
         }
     }
 
-    async fn trouble(&mut self, trouble: Trouble) {
+    /// Waits, longer each time; tells whether the server has refused the kind.
+    async fn trouble(&mut self, trouble: Trouble) -> bool {
+        if self.listed.take().is_some_and(|listed| listed.elapsed() >= HEALTHY) {
+            self.wait = FIRST;
+        }
+        self.refusals = if trouble.refused { self.refusals.saturating_add(1) } else { 0 };
+        let refused = self.refusals >= REFUSALS;
         let (api_version, kind, why) = (&self.kind.0, &self.kind.1, &trouble.why);
         warn!(api_version, kind, why, wait_s = self.wait.as_secs(), "a kind cannot be watched");
-        let refused = trouble.refused;
-        self.store.trouble(&self.kind, trouble);
+        self.store.trouble(&self.kind, Trouble { refused, ..trouble });
         if refused {
             self.listener.refused(&self.kind);
         }
         tokio::time::sleep(self.wait).await;
         self.wait = (self.wait * 2).min(LONGEST);
+        refused
     }
 }
 

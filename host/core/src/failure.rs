@@ -104,6 +104,9 @@ pub enum FailureKind {
     /// The module does not export this function.
     #[error("it does not export this function; its manifest must not ask for it")]
     NotExported,
+    /// The module is refused, or was removed: another one stands in for it and says why.
+    #[error("{0}")]
+    NotServing(String),
     /// All slots were taken until the caller's deadline.
     #[error("no free slot within {waited_ms} ms; the host is overloaded, raise its concurrency or add replicas")]
     Busy {
@@ -157,6 +160,7 @@ impl FailureKind {
             Self::Refused(Refusal::Retry(_)) => "ModuleRetry",
             Self::Refused(Refusal::Unsupported(_)) => "ModuleUnsupported",
             Self::NotExported => "ModuleFunctionMissing",
+            Self::NotServing(_) => "ModuleNotServing",
             Self::Busy { .. } => "HostBusy",
             Self::Host(_) => "HostFailed",
         }
@@ -166,7 +170,7 @@ impl FailureKind {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Refused(Refusal::InvalidObject(_) | Refusal::InvalidSettings(_)) => Blame::Cluster,
-            Self::Busy { .. } | Self::Host(_) => Blame::Host,
+            Self::NotServing(_) | Self::Busy { .. } | Self::Host(_) => Blame::Host,
             _ => Blame::Guest,
         }
     }

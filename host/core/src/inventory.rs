@@ -72,9 +72,11 @@ impl Inventory {
         Self { group_kinds: &self.group_kinds | &other.group_kinds, namespaces: &self.namespaces | &other.namespaces }
     }
 
-    /// Whether members of this kind may exist.
-    pub fn covers(&self, identity: &ObjectRef) -> bool {
-        self.group_kinds.contains(&group_kind(identity))
+    /// Whether a member of this kind may exist in this namespace.
+    pub fn covers(&self, parent: &ObjectRef, member: &ObjectRef) -> bool {
+        let beside =
+            |namespace: &String| parent.namespace.as_ref() == Some(namespace) || self.namespaces.contains(namespace);
+        self.group_kinds.contains(&group_kind(member)) && member.namespace.as_ref().is_none_or(beside)
     }
 
     /// The parent's annotations, in the form in which [`Inventory::read`] reads them.
@@ -106,7 +108,8 @@ mod tests {
         let inventory = Inventory::of(&parent, &members);
         let annotations = inventory.annotations().into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
         assert_eq!(Inventory::read(&annotations), inventory);
-        assert!(inventory.covers(&members[0]));
+        assert!(inventory.covers(&parent, &members[0]));
+        assert!(!inventory.covers(&parent, &ObjectRef { namespace: Some("three".into()), ..members[0].clone() }));
     }
 
     #[test]

@@ -6,8 +6,10 @@
 //! Data flows one way: [`Snapshot`] → a [`Module`] → [`Desired`] → `plan` → `Plan`. Nothing that a module
 //! answers reaches a cluster without a `Plan`, and only this crate makes one (invariant I5).
 
+mod absent;
 mod admission;
 pub mod adoption;
+pub mod allowance;
 mod desired;
 pub mod diff;
 mod failure;
@@ -29,6 +31,7 @@ mod serving;
 mod snapshot;
 pub mod status;
 
+pub use absent::Absent;
 pub use admission::{Denial, Judgement, Request, User, Verdict, judge};
 pub use desired::{
     Action, Cause, Child, Condition, ConditionStatus, Deed, Desired, Event, EventType, Partial, Readiness, Sample,

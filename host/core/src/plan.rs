@@ -17,7 +17,10 @@ pub use ownership::ADOPT;
 pub(crate) use ownership::adoptable;
 
 use crate::{
-    Child, Desired, Document, Identity, ObjectRef, Observed, Rejection, diff::Change, grants::Place, inventory,
+    Child, Desired, Document, Identity, ObjectRef, Observed, Rejection,
+    diff::Change,
+    grants::Place,
+    inventory::{self, Inventory},
     readiness::Standing,
 };
 
@@ -67,6 +70,8 @@ pub struct Plan {
     pub partials: Vec<PartialStep>,
     /// Objects to delete, after everything else, and those that are being deleted already ([`Verb::Wait`]).
     pub prune: Vec<Step>,
+    /// Where members may be, until the inventory shrinks.
+    pub recorded: Inventory,
     /// The parent's metadata after pruning; none when the inventory does not shrink.
     pub shrink: Option<Document>,
     /// The parent's metadata without the finalizer, to apply once everything to prune is gone; none while it must stay.
@@ -275,9 +280,15 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Rejection> {
     }
     let prune = children::prune(&input, &parent, &steps)?;
     let partials = partials::steps(&input)?;
-    let (record, shrink) = record::records(&input, &parent, &steps, &prune);
-    let release = (input.finalizing && input.desired.finalized).then(|| record::released(&input, &parent));
-    Ok(Plan { parent, record, steps, partials, prune, shrink, release, known, sealed: Sealed })
+    let (record, shrink, recorded) = record::records(&input, &parent, &steps, &prune);
+    let release = (input.finalizing && input.desired.finalized).then(|| record::released(&input));
+    Ok(Plan { parent, record, steps, partials, prune, recorded, shrink, release, known, sealed: Sealed })
+}
+
+/// The parent's metadata without the finalizer, for a parent that is let go by an administrator's rule although nobody has cleaned up after
+/// it.
+pub fn abandoned(module: &str, parent: &Identity) -> Document {
+    record::abandoned(module, parent)
 }
 
 /// The finalizer that a module's parents carry.
@@ -305,6 +316,11 @@ pub fn status_manager(module: &str) -> String {
 pub fn partial_manager(module: &str, parent: &ObjectRef) -> String {
     let hash: String = blake3::hash(inventory::id(parent).as_bytes()).to_hex().chars().take(12).collect();
     format!("{MANAGERS}{module}{ON_BEHALF}{hash}")
+}
+
+/// Whether an object carries labels or annotations of this field manager.
+pub fn holds_labels(object: &serde_json::Value, manager: &str) -> bool {
+    !partials::held_keys(object, manager).is_empty()
 }
 
 /// Whether a field manager is one of [`partial_manager`]: of all claims, a plan reads only theirs.

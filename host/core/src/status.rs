@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use operator_contract::Manifest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -193,18 +192,6 @@ fn same_but_conditions(new: &Value, there: &Value) -> bool {
         |status: &Value| status.as_object().map_or(0, |map| map.keys().filter(|key| *key != "conditions").count());
     let same = |(key, value): (&String, &Value)| key == "conditions" || there.get(key) == Some(value);
     keys(new) == keys(there) && new.as_object().is_none_or(|map| map.iter().all(same))
-}
-
-/// What a module asks for beyond what is granted to it, as one sentence; none when everything is granted.
-pub fn lacking(manifest: &Manifest, granted: &operator_contract::Grants) -> Option<String> {
-    let missing = crate::grants::missing(granted, &manifest.grants);
-    (!missing.is_empty()).then(|| {
-        format!(
-            "module {} asks for more than it is granted: {}; grant it, or load another version",
-            manifest.name,
-            missing.join("; ")
-        )
-    })
 }
 
 #[cfg(test)]

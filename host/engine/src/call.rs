@@ -15,7 +15,7 @@ use crate::{
     failure,
     limits::Limits,
     logger::Log,
-    pool::Slot,
+    pool::{Load, Slot},
     ticker::TICK_MS,
 };
 
@@ -51,6 +51,8 @@ pub(crate) struct Prepared {
     pub(crate) budget: Budget,
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
+    /// Its calls on the engine's threads.
+    pub(crate) load: Arc<Load>,
 }
 
 impl Prepared {

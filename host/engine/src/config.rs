@@ -126,7 +126,8 @@ pub type Observer = Arc<dyn Fn(&Generation, &'static str, &Usage, Option<&Failur
 pub struct EngineConfig {
     /// Most calls at the same time, those on callers' own threads included. Costs 8 GiB of address space each, no memory.
     pub slots: u32,
-    /// Threads that run the asynchronous calls; the number of cores by default.
+    /// Threads that run reconciles, and as many again for everything else, so that no user waits for reconciles. One module takes all but
+    /// one of them; by default there is one more than cores, so that it may have every core while nobody else wants one.
     pub threads: usize,
     /// How long a caller waits for a free slot before it gets [`operator_core::FailureKind::Busy`].
     pub max_wait: Duration,
@@ -144,12 +145,17 @@ pub struct EngineConfig {
     pub observer: Option<Observer>,
 }
 
+/// The threads of an engine unless its configuration says otherwise: one more than cores.
+pub fn threads() -> usize {
+    thread::available_parallelism().map_or(2, std::num::NonZero::get) + 1
+}
+
 impl EngineConfig {
-    /// 64 slots, a thread for each core, deadlines, default budgets and ceilings, no cache.
+    /// 64 slots, one thread more than cores, deadlines, default budgets and ceilings, no cache.
     pub fn new(compiler: Compiler) -> Self {
         Self {
             slots: 64,
-            threads: thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            threads: threads(),
             max_wait: Duration::from_secs(5),
             metering: Metering::Deadline,
             defaults: Budget::DEFAULT,

@@ -74,7 +74,10 @@ pub(crate) struct Core {
     pub(crate) config: EngineConfig,
     pub(crate) engine: wasmtime::Engine,
     pub(crate) slots: Slots,
+    /// Runs reconciles.
     pub(crate) pool: Pool,
+    /// Runs what users and the API server wait for.
+    pub(crate) admissions: Pool,
     cache: Option<Cache>,
     /// One compilation at a time: each may use the memory that its limits allow.
     compiling: Mutex<()>,
@@ -102,7 +105,8 @@ impl Engine {
         let threads = |source| EngineError::Threads { source };
         let core = Arc::new(Core {
             slots: Slots::new(config.slots),
-            pool: Pool::new(config.threads, config.max_wait).map_err(threads)?,
+            pool: Pool::new("reconcile", config.threads, config.max_wait).map_err(threads)?,
+            admissions: Pool::new("admit", config.threads, config.max_wait).map_err(threads)?,
             cache,
             compiling: Mutex::default(),
             engine,
@@ -161,7 +165,7 @@ impl Engine {
     fn prepare(&self, generation: Generation, budget: Budget, component: &Component) -> Result<Prepared, LoadError> {
         let pre = link::link(&self.0.engine, &generation.name, component)?;
         let exports = Exports::of(component);
-        Ok(Prepared { core: Arc::clone(&self.0), generation, budget, pre, exports })
+        Ok(Prepared { core: Arc::clone(&self.0), generation, budget, pre, exports, load: Arc::default() })
     }
 
     fn code(&self, module: &str, component: &[u8], name: &blake3::Hash) -> Result<Code, LoadError> {

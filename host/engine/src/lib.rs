@@ -37,7 +37,7 @@ mod ticker;
 
 pub use cache::CacheError;
 pub use compile::{CompileError, CompileLimits, Compiler};
-pub use config::{Budget, EngineConfig, Metering, Observer, Usage};
+pub use config::{Budget, EngineConfig, Metering, Observer, Usage, threads};
 pub use engine::{Engine, EngineError};
 pub use loaded::Loaded;
 pub use refusal::LoadError;

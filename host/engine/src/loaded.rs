@@ -125,7 +125,11 @@ impl Loaded {
                 // What it takes to clear the memory, the caller does not wait for.
                 drop(spent);
             };
-            self.0.prepared.core.pool.submit(Box::new(task));
+            let Inner { prepared, admission, .. } = &*self.0;
+            match function {
+                "reconcile" => prepared.core.pool.submit(&prepared.load, Box::new(task)),
+                _ => prepared.core.admissions.submit(&admission.load, Box::new(task)),
+            }
             receiver.await.unwrap_or_else(|_| {
                 Err(self.0.prepared.failure(function, FailureKind::Host("the call panicked".to_owned())))
             })

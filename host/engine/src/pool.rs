@@ -87,7 +87,8 @@ pub(crate) enum Turn {
 /// One call that waits for a thread.
 pub(crate) type Task = Box<dyn FnOnce(Turn) + Send>;
 
-/// A fixed number of threads and one queue. The threads end when the pool is dropped.
+/// A fixed number of threads and one queue. One thread is always left to others: a module takes all but one, however much it wants, so
+/// that one that loops until its budget ends holds up none but itself. The threads end when the pool is dropped.
 pub(crate) struct Pool(Arc<Shared>);
 
 struct Shared {
@@ -95,30 +96,50 @@ struct Shared {
     ready: Condvar,
     waiting: AtomicUsize,
     patience: Duration,
+    /// So many calls of one module run at a time.
+    cap: usize,
+}
+
+/// How many calls of one module run in a pool. Only touched under the lock of the queue.
+#[derive(Default)]
+pub(crate) struct Load(AtomicUsize);
+
+struct Waiting {
+    since: Instant,
+    load: Arc<Load>,
+    task: Task,
 }
 
 #[derive(Default)]
 struct Queue {
-    tasks: VecDeque<(Instant, Task)>,
+    tasks: VecDeque<Waiting>,
     closed: bool,
 }
 
+impl Queue {
+    /// The place of the first call whose module may have another thread.
+    fn eligible(&self, cap: usize) -> Option<usize> {
+        self.tasks.iter().position(|waiting| waiting.load.0.load(Ordering::Relaxed) < cap)
+    }
+}
+
 impl Pool {
-    pub(crate) fn new(threads: usize, patience: Duration) -> io::Result<Self> {
-        let shared =
-            Arc::new(Shared { queue: Mutex::default(), ready: Condvar::new(), waiting: AtomicUsize::new(0), patience });
+    pub(crate) fn new(name: &str, threads: usize, patience: Duration) -> io::Result<Self> {
+        let (threads, waiting) = (threads.max(1), AtomicUsize::new(0));
+        let cap = (threads - 1).max(1);
+        let shared = Arc::new(Shared { queue: Mutex::default(), ready: Condvar::new(), waiting, patience, cap });
         let pool = Self(shared);
-        for number in 0..threads.max(1) {
+        for number in 0..threads {
             let shared = Arc::clone(&pool.0);
-            thread::Builder::new().name(format!("module-{number}")).stack_size(STACK).spawn(move || shared.work())?;
+            thread::Builder::new().name(format!("{name}-{number}")).stack_size(STACK).spawn(move || shared.work())?;
         }
         Ok(pool)
     }
 
-    /// Runs the task as soon as a thread is free.
-    pub(crate) fn submit(&self, task: Task) {
+    /// Runs the task as soon as a thread is free for its module, of which `load` is the same each time.
+    pub(crate) fn submit(&self, load: &Arc<Load>, task: Task) {
         let mut queue = lock(&self.0.queue);
-        queue.tasks.push_back((Instant::now(), task));
+        queue.tasks.push_back(Waiting { since: Instant::now(), load: Arc::clone(load), task });
         self.0.waiting.store(queue.tasks.len(), Ordering::Relaxed);
         drop(queue);
         self.0.ready.notify_one();
@@ -144,30 +165,43 @@ impl Drop for Pool {
 
 impl Shared {
     fn work(&self) {
-        while let Some((since, task)) = self.next() {
+        while let Some(Waiting { since, load, task }) = self.next() {
             let waited = since.elapsed();
             guarded(task, if waited > self.patience { Turn::TooLate(waited) } else { Turn::Run });
+            let queue = lock(&self.queue);
+            load.0.fetch_sub(1, Ordering::Relaxed);
+            let (more, closed) = (!queue.tasks.is_empty(), queue.closed);
+            drop(queue);
+            if closed {
+                self.ready.notify_all();
+            } else if more {
+                // One that waited for its module's turn may have it now.
+                self.ready.notify_one();
+            }
         }
     }
 
-    fn next(&self) -> Option<(Instant, Task)> {
+    /// The next call to run; none once the pool is closed and nothing waits.
+    fn next(&self) -> Option<Waiting> {
         let queue = lock(&self.queue);
         let mut queue = self
             .ready
-            .wait_while(queue, |queue| queue.tasks.is_empty() && !queue.closed)
+            .wait_while(queue, |queue| queue.eligible(self.cap).is_none() && !(queue.closed && queue.tasks.is_empty()))
             .unwrap_or_else(PoisonError::into_inner);
-        let task = queue.tasks.pop_front();
+        let next = queue.eligible(self.cap)?;
+        let waiting = queue.tasks.remove(next)?;
+        waiting.load.0.fetch_add(1, Ordering::Relaxed);
         self.waiting.store(queue.tasks.len(), Ordering::Relaxed);
-        task
+        Some(waiting)
     }
 
     fn expired(&self) -> Option<(Duration, Task)> {
         let mut queue = lock(&self.queue);
-        let waited = queue.tasks.front()?.0.elapsed();
+        let waited = queue.tasks.front()?.since.elapsed();
         if waited <= self.patience {
             return None;
         }
-        let (_, task) = queue.tasks.pop_front()?;
+        let Waiting { task, .. } = queue.tasks.pop_front()?;
         self.waiting.store(queue.tasks.len(), Ordering::Relaxed);
         Some((waited, task))
     }
@@ -201,12 +235,12 @@ mod tests {
 
     #[test]
     fn tasks_run_in_order_and_survive_a_panic_of_one() {
-        let pool = Pool::new(1, LONG).unwrap();
+        let (pool, load) = (Pool::new("test", 1, LONG).unwrap(), Arc::default());
         let (sender, results) = mpsc::channel();
-        pool.submit(Box::new(|_| panic!("on purpose")));
+        pool.submit(&load, Box::new(|_| panic!("on purpose")));
         for number in 0..3 {
             let sender = sender.clone();
-            pool.submit(Box::new(move |turn| sender.send((number, turn)).unwrap()));
+            pool.submit(&load, Box::new(move |turn| sender.send((number, turn)).unwrap()));
         }
         drop(sender);
         assert_eq!(results.iter().collect::<Vec<_>>(), [(0, Turn::Run), (1, Turn::Run), (2, Turn::Run)]);
@@ -214,19 +248,43 @@ mod tests {
 
     #[test]
     fn a_task_that_waits_too_long_hears_of_it_while_the_threads_are_busy() {
-        let pool = Pool::new(1, Duration::ZERO).unwrap();
+        let (pool, load) = (Pool::new("test", 1, Duration::ZERO).unwrap(), Arc::default());
         let (release, held) = mpsc::channel::<()>();
         let (sender, results) = mpsc::channel();
         let (started, running) = mpsc::channel();
-        pool.submit(Box::new(move |_| {
+        let holds = Box::new(move |_| {
             started.send(()).unwrap();
             let _ = held.recv();
-        }));
+        });
+        pool.submit(&load, holds);
         running.recv().unwrap();
-        pool.submit(Box::new(move |turn| sender.send(turn).unwrap()));
+        pool.submit(&load, Box::new(move |turn| sender.send(turn).unwrap()));
         while !matches!(results.try_recv(), Ok(Turn::TooLate(_))) {
             pool.expire();
         }
         drop(release);
+    }
+
+    #[test]
+    fn a_module_that_holds_its_threads_leaves_one_to_others() {
+        let (pool, greedy, modest) = (Pool::new("test", 3, LONG).unwrap(), Arc::default(), Arc::default());
+        let (release, held) = mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let (started, running) = mpsc::channel();
+        for _ in 0..10 {
+            let (held, started) = (Arc::clone(&held), started.clone());
+            let holds = Box::new(move |_| {
+                started.send("greedy").unwrap();
+                let _ = lock(&held).recv();
+            });
+            pool.submit(&greedy, holds);
+        }
+        for _ in 0..2 {
+            running.recv().unwrap();
+        }
+        pool.submit(&modest, Box::new(move |_| started.send("modest").unwrap()));
+        assert_eq!(running.recv().unwrap(), "modest", "although eight calls came before it");
+        drop(release);
+        assert_eq!(running.iter().filter(|who| *who == "greedy").count(), 8, "then all of them run");
     }
 }

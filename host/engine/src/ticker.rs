@@ -15,6 +15,7 @@ pub(crate) fn start(core: Weak<Core>) -> io::Result<()> {
         while let Some(core) = core.upgrade() {
             core.engine.increment_epoch();
             core.pool.expire();
+            core.admissions.expire();
             let pause = if core.slots.busy() { Duration::from_millis(TICK_MS) } else { IDLE };
             drop(core);
             thread::sleep(pause);

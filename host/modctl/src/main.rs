@@ -5,6 +5,7 @@ mod build;
 mod configmap;
 mod failure;
 mod files;
+mod grants;
 mod inspect;
 mod load;
 mod output;
@@ -26,6 +27,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
   modctl admit --module target/modules/las.wasm my-las.yaml
   modctl plan --module target/modules/las.wasm my-las.yaml --state nodes.yaml
   modctl rbac target/modules/*.wasm -o yaml
+  modctl grants my-module.wasm > grants.json
   modctl configmap target/modules/las.wasm | kubectl apply --server-side -n NAMESPACE -f -
   modctl simulate tests/scenarios/first-install.scenario --modules target/modules
 
@@ -76,6 +78,8 @@ enum Command {
     Simulate(With<simulate::Arguments>),
     /// Shows the least that the operator must be allowed so that modules work: for roles. Nothing of them is compiled or run.
     Rbac(rbac::Arguments),
+    /// Prints what modules ask for, as the administrator's file of grants. Nothing of them is compiled or run.
+    Grants(With<grants::Arguments>),
     /// Prints a `ConfigMap` with compressed packages, for installations that mount it.
     Configmap(With<configmap::Arguments>),
 }
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
         Command::Admit(With { arguments, written }) => (admit::run(&arguments), written.json()),
         Command::Simulate(With { arguments, written }) => (simulate::run(&arguments, written.json()), written.json()),
         Command::Rbac(arguments) => (rbac::run(&arguments), arguments.output == rbac::Format::Json),
+        Command::Grants(With { arguments, written }) => (grants::run(&arguments), written.json()),
         Command::Configmap(With { arguments, written }) => (configmap::run(&arguments), written.json()),
     };
     output::finish(result, json)

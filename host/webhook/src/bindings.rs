@@ -47,6 +47,8 @@ struct Table {
     modules: BTreeMap<String, Served>,
     /// Whether any module converts.
     converts: bool,
+    /// Modules of which nothing is known but why they are refused.
+    unknown: BTreeMap<String, String>,
 }
 
 /// Modules by the paths that their manifests name.
@@ -71,11 +73,47 @@ impl Bindings {
     /// When another module has one of its paths or names.
     pub fn serve(&self, module: Arc<dyn Module>, settings: Document) -> Result<(), Error> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut modules = self.table.load().modules.clone();
-        modules.insert(module.manifest().name.clone(), Served { module, settings });
-        self.table.store(Arc::new(table(modules)?));
-        self.changes.send_modify(|changes| *changes += u64::from(*changes > 0));
+        let before = self.table.load();
+        let (mut modules, mut unknown) = (before.modules.clone(), before.unknown.clone());
+        let name = module.manifest().name.clone();
+        unknown.remove(&name);
+        modules.insert(name, Served { module, settings });
+        self.change(Table { unknown, ..table(modules)? });
         Ok(())
+    }
+
+    /// A module is refused of which nothing can be read: what is registered stays, as some of it may be its own, and requests that find
+    /// nobody are told why.
+    pub fn keep(&self, name: &str, why: &str) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.table.load();
+        let mut unknown = before.unknown.clone();
+        unknown.insert(name.to_owned(), why.to_owned());
+        let (paths, modules, converts) = (before.paths.clone(), before.modules.clone(), before.converts);
+        self.change(Table { paths, modules, converts, unknown });
+    }
+
+    /// A module is gone: nobody is asked on its paths any more.
+    pub fn remove(&self, name: &str) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.table.load();
+        let (mut modules, mut unknown) = (before.modules.clone(), before.unknown.clone());
+        unknown.remove(name);
+        modules.remove(name);
+        // What was no clash with it is none without it.
+        if let Ok(table) = table(modules) {
+            self.change(Table { unknown, ..table });
+        }
+    }
+
+    fn change(&self, table: Table) {
+        self.table.store(Arc::new(table));
+        self.changes.send_modify(|changes| *changes += u64::from(*changes > 0));
+    }
+
+    /// Why modules are refused of which nothing else is known, one line each.
+    pub(crate) fn unknown(&self) -> Vec<String> {
+        self.table.load().unknown.iter().map(|(name, why)| format!("module {name} is refused: {why}")).collect()
     }
 
     /// All modules were looked at once: only from now on is it known what is to be registered.
@@ -136,7 +174,7 @@ fn table(modules: BTreeMap<String, Served>) -> Result<Table, Error> {
         }
     }
     let converts = modules.values().flat_map(|served| &served.module.manifest().kinds).any(is_converted);
-    Ok(Table { paths, modules, converts })
+    Ok(Table { paths, modules, converts, unknown: BTreeMap::new() })
 }
 
 /// Whether the API server is told to have this kind converted here: the CRD has several versions, and says so.
@@ -173,6 +211,17 @@ mod tests {
         let error = bindings.serve(Stub::accepting(thief), settings()).unwrap_err();
         assert!(error.to_string().contains("/validate-m") && error.to_string().contains("thief"), "{error}");
         assert_eq!(bindings.at("/validate-m").unwrap().module.manifest().name, "m");
+    }
+
+    #[test]
+    fn a_module_that_is_gone_is_asked_no_more_and_another_may_have_its_paths() {
+        let bindings = Bindings::default();
+        bindings.serve(Stub::accepting(manifest("m")), settings()).unwrap();
+        bindings.remove("m");
+        assert!(bindings.at("/validate-m").is_none() && bindings.manifests().is_empty());
+        let heir = Manifest { name: "heir".into(), ..manifest("m") };
+        bindings.serve(Stub::accepting(heir), settings()).unwrap();
+        assert_eq!(bindings.at("/validate-m").unwrap().module.manifest().name, "heir");
     }
 
     #[test]

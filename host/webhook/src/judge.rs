@@ -1,6 +1,10 @@
 //! One request of the API server: what is sent, who judges it, what is answered. Knows HTTP, but no sockets.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
@@ -16,7 +20,7 @@ use operator_core::{
 };
 use serde_json::Value;
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 use tracing::{debug, warn};
@@ -34,6 +38,9 @@ use crate::{
 mod done;
 
 use done::Done;
+
+/// So many objects are converted in one call of a module: a list may be larger than what a call may use.
+const PIECE: usize = 100;
 
 /// The path of all conversions.
 pub(crate) const CONVERT: &str = "/convert";
@@ -54,7 +61,8 @@ pub struct Limits {
     pub admission: Duration,
     /// Longest conversion; the API server waits 30 s.
     pub conversion: Duration,
-    /// Requests under way at a time; the others wait.
+    /// Requests that modules judge at a time; the others wait. As many as there are threads for it: so none waits within a module's own
+    /// time. One module judges all but one of them, so that others go on while it is stuck.
     pub at_once: usize,
 }
 
@@ -63,13 +71,13 @@ impl Default for Limits {
         Self {
             admission_bytes: 3 * 1024 * 1024,
             conversion_bytes: 64 * 1024 * 1024,
-            // As many of the largest as a third of `at_once`; real ones are a hundred times smaller.
+            // Some twenty of the largest; real ones are a hundred times smaller.
             admission_budget: 64 * 1024 * 1024,
             // The smallest of which one address gets one of the largest in a half.
             conversion_budget: 128 * 1024 * 1024,
             admission: Duration::from_secs(10),
             conversion: Duration::from_secs(30),
-            at_once: 64,
+            at_once: 2,
         }
     }
 }
@@ -79,6 +87,8 @@ pub struct Judge {
     bindings: Arc<Bindings>,
     limits: Limits,
     permits: Semaphore,
+    /// For each module by name.
+    shares: Mutex<HashMap<String, Arc<Semaphore>>>,
     admissions: Budget,
     conversions: Budget,
     namespace: String,
@@ -88,10 +98,11 @@ pub struct Judge {
 impl Judge {
     /// A judge over these modules. `namespace` is the operator's own.
     pub fn new(bindings: Arc<Bindings>, limits: Limits, namespace: &str, witness: Arc<dyn Witness>) -> Self {
-        let permits = Semaphore::new(limits.at_once.clamp(1, Semaphore::MAX_PERMITS));
+        let limits = Limits { at_once: limits.at_once.clamp(1, Semaphore::MAX_PERMITS), ..limits };
+        let (permits, shares) = (Semaphore::new(limits.at_once), Mutex::default());
         let admissions = Budget::new(limits.admission_budget, limits.admission_bytes);
         let conversions = Budget::new(limits.conversion_budget, limits.conversion_bytes);
-        Self { bindings, limits, permits, admissions, conversions, namespace: namespace.to_owned(), witness }
+        Self { bindings, limits, permits, shares, admissions, conversions, namespace: namespace.to_owned(), witness }
     }
 
     /// Answers one request. Never fails: what is no request is answered with a code from 400 on.
@@ -124,6 +135,11 @@ impl Judge {
         let path = head.uri.path();
         let converts = path == CONVERT;
         if binding.is_none() && !converts && path != probe::PATH {
+            let refused = self.bindings.unknown();
+            if !refused.is_empty() {
+                // It may be the path of one of them; the API server shows this text to the user.
+                return Done::unasked("unknown", StatusCode::SERVICE_UNAVAILABLE, &refused.join("; "));
+            }
             let text = "no module is asked under this path; load the module that names it";
             return Done::unasked("unknown", StatusCode::NOT_FOUND, text);
         }
@@ -228,13 +244,30 @@ impl Judge {
         within: Duration,
         deadline: Instant,
     ) -> Result<operator_core::Verdict, Failure> {
-        let waited = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let failure = |kind| Failure { module: binding.module.generation().clone(), function: "admit", kind };
-        let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
-            return Err(failure(FailureKind::Busy { waited_ms: waited }));
+        let (asked, busy) = (Instant::now(), |waited| failure(FailureKind::Busy { waited_ms: millis(waited) }));
+        let Ok(_turn) = timeout_at(deadline, self.turn(&binding.module.generation().name)).await else {
+            return Err(busy(within));
         };
+        let (waited, begun) = (asked.elapsed(), Instant::now());
         let answer = timeout_at(deadline, binding.module.admit(request)).await;
-        answer.unwrap_or_else(|_| Err(failure(FailureKind::Deadline { limit_ms: waited })))
+        answer.unwrap_or_else(|_| {
+            // What it waited is not the module's doing.
+            let ran = begun.elapsed();
+            Err(if waited > ran { busy(waited) } else { failure(FailureKind::Deadline { limit_ms: millis(ran) }) })
+        })
+    }
+
+    /// Waits for a thread that may judge for this module.
+    async fn turn(&self, module: &str) -> Turn<'_> {
+        let share = {
+            let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+            let share = shares.entry(module.to_owned());
+            Arc::clone(share.or_insert_with(|| Arc::new(Semaphore::new((self.limits.at_once - 1).max(1)))))
+        };
+        // Neither is ever closed. First its own share, so that what waits for that holds up no other module.
+        let share = share.acquire_owned().await.ok();
+        Turn { _share: share, _permit: self.permits.acquire().await.ok() }
     }
 
     async fn convert(&self, body: &Bytes, within: Duration, deadline: Instant) -> Done {
@@ -257,12 +290,25 @@ impl Judge {
             return Ok(Vec::new());
         }
         let module = self.bindings.converter(&group, &kind).ok_or(Unconverted::Nobody { group, kind })?;
-        // Closed never: the semaphore lives as long as the judge.
-        let _permit = self.permits.acquire().await;
-        let converted = module.convert(conversion.wanted.clone(), conversion.objects.clone()).await?;
+        let mut converted = Vec::with_capacity(conversion.objects.len());
+        for piece in conversion.objects.chunks(PIECE) {
+            // Given back after each piece: whoever edits one object does not wait for a list of thousands.
+            let _turn = self.turn(&module.generation().name).await;
+            converted.extend(module.convert(conversion.wanted.clone(), piece.to_vec()).await?);
+        }
         conversion.check(&module.generation().to_string(), &identities, &converted)?;
         Ok(converted)
     }
+}
+
+/// Held while a module judges.
+struct Turn<'a> {
+    _share: Option<OwnedSemaphorePermit>,
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn answer(judgement: Judgement, patch: Vec<Value>) -> Answer {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch::{self, Receiver};
 use tracing::{info, warn};
 
-use self::wanted::{Place, Site, is_there, places, trusts};
+use self::wanted::{Place, Site, is_there, keep_ours, places, trusts};
 use crate::{
     Bindings, Clock, Error, Target,
     certificates::secret::{OWNER, Stored},
@@ -121,7 +121,10 @@ impl Registrar {
             if matches!((&place, &live), (Place::Conversion(_), None)) {
                 continue;
             }
-            let wanted = place.wanted(&manifests, &site, &bundle);
+            let mut wanted = place.wanted(&manifests, &site, &bundle);
+            if let (Some(live), false) = (&live, self.bindings.unknown().is_empty()) {
+                keep_ours(live, &mut wanted, &self.target);
+            }
             if live.is_some_and(|live| is_there(&live, &wanted, &self.target)) {
                 continue;
             }

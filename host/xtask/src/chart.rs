@@ -21,22 +21,33 @@ pub(crate) fn command(workspace: &Workspace) -> Result<(), Failure> {
     copy(&workspace.root.join("deploy/crds"), &files.join("crds"))?;
     let rights = files.join("rights.json");
     fs::write(&rights, rights_of(workspace)?).map_err(|error| Failure::file("write", &rights, &error))?;
+    let grants = files.join("grants.json");
+    fs::write(&grants, grants_of(workspace)?).map_err(|error| Failure::file("write", &grants, &error))?;
     progress::result(&format!("{} is up to date", files.display()));
     Ok(())
 }
 
 /// What the modules under `guests/` need, as modctl derives it from their packages.
 fn rights_of(workspace: &Workspace) -> Result<String, Failure> {
+    asked(workspace, "rbac")
+}
+
+/// What they ask for: what the operator allows them unless its administrator says otherwise.
+fn grants_of(workspace: &Workspace) -> Result<String, Failure> {
+    asked(workspace, "grants")
+}
+
+fn asked(workspace: &Workspace, about: &str) -> Result<String, Failure> {
     let mut command = Command::new(workspace.program("debug", "modctl"));
-    command.args(["rbac", "--output", "json"]);
+    command.args([about, "--output", "json"]);
     for guest in workspace.guests()? {
         let name = guest.file_name().unwrap_or_default().to_string_lossy().replace('_', "-");
         command.arg(workspace.modules().join(format!("{name}.wasm")));
     }
     let text = cargo::capture("asking what the modules need", &mut command)?;
-    let wrong = |error: serde_json::Error| Failure::Internal(format!("modctl rbac gave no JSON: {error}"));
-    let rights: Value = serde_json::from_str(&text).map_err(wrong)?;
-    serde_json::to_string_pretty(&rights).map(|text| text + "\n").map_err(wrong)
+    let wrong = |error: serde_json::Error| Failure::Internal(format!("modctl {about} gave no JSON: {error}"));
+    let value: Value = serde_json::from_str(&text).map_err(wrong)?;
+    serde_json::to_string_pretty(&value).map(|text| text + "\n").map_err(wrong)
 }
 
 /// Makes the second folder hold the YAML files of the first, and nothing else.

@@ -4,14 +4,22 @@ use std::collections::BTreeSet;
 
 use crate::sources::Source;
 
-/// What `fn reason` functions give, and reasons that are written out where a parent stalls.
+/// Where a reason is written out: a parent stalls, a file is refused, the operator tells of itself or of what it did.
+const WRITTEN: [&str; 4] = [
+    "Progress::Stalled { reason: \"",
+    "Refused::lasting(\"",
+    "self.tell.send((\"",
+    "type_: EventType::Warning,\n        reason: \"",
+];
+
+/// What `fn reason` functions give, and reasons that are written out.
 pub(crate) fn of(source: &Source) -> Vec<String> {
     let code = source.code();
     let bodies = code.split("fn reason(&self) -> &'static str {").skip(1);
     let bodies = bodies.map(|body| body.split("\n    }").next().unwrap_or_default().to_owned());
-    let stalls = code.split("Progress::Stalled { reason: \"").skip(1);
-    let stalls = stalls.filter_map(|rest| Some(format!("\"{}\"", rest.split('"').next()?)));
-    bodies.chain(stalls).flat_map(|text| literals(&text)).collect()
+    let written = WRITTEN.iter().flat_map(|before| code.split(before).skip(1));
+    let written = written.filter_map(|rest| Some(format!("\"{}\"", rest.split('"').next()?)));
+    bodies.chain(written).flat_map(|text| literals(&text)).collect()
 }
 
 /// The first cells of the table, without their quotes.

@@ -9,7 +9,7 @@ use std::{
 use operator_core::{Action, Deed, ObjectRef};
 use tokio::time::{Instant, sleep};
 
-use super::Field;
+use super::{Field, told};
 use crate::{Asker, Found};
 
 /// The same is not done again sooner: what a module sees of its effect takes a while to change.
@@ -67,17 +67,29 @@ impl Deeds {
         tokio::spawn(async move {
             let work = tokio::spawn({
                 let (this, action) = (Arc::clone(&this), action.clone());
-                async move { this.field.within(action.timeout, this.field.act(&namespace, &action)).await }
+                async move {
+                    let acting = Box::pin(this.field.act(&namespace, &action));
+                    this.field.within(&namespace, told(&action.deed), action.timeout, acting).await
+                }
             });
             // After a panic it counts as failed, so that it is tried again.
-            let found = work.await.unwrap_or_else(|_| Found::failed("the host failed"));
-            this.learn(parent, &action, found).await;
+            match work.await.unwrap_or_else(|_| Some(Found::failed("the host failed"))) {
+                Some(found) => this.learn(parent, &action, found).await,
+                None => this.give_up(&parent, &action),
+            }
         });
         found
     }
 
     pub(super) fn forget(&self, parent: &ObjectRef) {
         self.done().remove(parent);
+    }
+
+    /// Nobody knows what became of it: whoever may do it next begins anew.
+    fn give_up(&self, parent: &ObjectRef, action: &Action) {
+        if let Some(of_parent) = self.done().get_mut(parent) {
+            of_parent.remove(&action.id);
+        }
     }
 
     /// Keeps the outcome, and brings the parent back: at once, and when it may be done again.

@@ -7,9 +7,12 @@ use std::{
 };
 
 use operator_core::{ObjectRef, Query};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
 
-use super::Field;
+use super::{Field, asked};
 use crate::{Asker, Found, background::again_after_panics};
 
 /// Answers are forgotten that nobody has asked for in so long.
@@ -29,6 +32,17 @@ struct Known {
     found: Found,
     /// When somebody wanted it last.
     wanted: Instant,
+    /// Asks; ends with this.
+    _task: Task,
+}
+
+/// A task that is cancelled when nobody holds this any more.
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Questions {
@@ -44,16 +58,26 @@ impl Questions {
             known.wanted = Instant::now();
             return known.found.clone();
         }
-        let new = Known { query: query.clone(), found: Found::pending(), wanted: Instant::now() };
-        of_parent.insert(query.id.clone(), new);
-        drop(known);
         let (this, parent, namespace) = (Arc::clone(self), asker.parent.clone(), asker.namespace.to_owned());
-        let query = query.clone();
-        tokio::spawn(async move {
-            let pursue = || Arc::clone(&this).pursue(parent.clone(), namespace.clone(), query.clone());
-            again_after_panics("a question", interval(&query), pursue).await;
+        let task = tokio::spawn({
+            let query = query.clone();
+            async move {
+                let pursue = || Arc::clone(&this).pursue(parent.clone(), namespace.clone(), query.clone());
+                again_after_panics("a question", interval(&query), pursue).await;
+            }
         });
+        let task = Task(task.abort_handle());
+        let new = Known { query: query.clone(), found: Found::pending(), wanted: Instant::now(), _task: task };
+        of_parent.insert(query.id.clone(), new);
         Found::pending()
+    }
+
+    /// Asks nothing else any longer for this parent.
+    pub(super) fn keep(&self, parent: &ObjectRef, queries: &[Query]) {
+        let mut known = self.known();
+        if let Some(of_parent) = known.get_mut(parent) {
+            of_parent.retain(|id, _| queries.iter().any(|query| query.id == *id));
+        }
     }
 
     pub(super) fn forget(&self, parent: &ObjectRef) {
@@ -63,11 +87,22 @@ impl Questions {
     /// Asks, and asks again after each interval for as long as somebody wants to know.
     async fn pursue(self: Arc<Self>, parent: ObjectRef, namespace: String, query: Query) {
         loop {
-            let found = self.field.within(query.timeout, self.field.ask(&namespace, &query)).await;
+            let asking = Box::pin(self.field.ask(&namespace, &query));
+            let found = self.field.within(&namespace, asked(&query.question), query.timeout, asking).await;
+            let Some(found) = found else { return self.give_up(&parent, &query) };
             if !self.learn(&parent, &query, found) {
                 return;
             }
             sleep(interval(&query)).await;
+        }
+    }
+
+    /// Forgets the question, so that whoever wants to know it begins anew.
+    fn give_up(&self, parent: &ObjectRef, query: &Query) {
+        let mut known = self.known();
+        let Some(of_parent) = known.get_mut(parent) else { return };
+        if of_parent.get(&query.id).is_some_and(|known| known.query == *query) {
+            of_parent.remove(&query.id);
         }
     }
 

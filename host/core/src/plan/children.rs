@@ -11,7 +11,8 @@ use super::{
 use crate::{
     Child, Document, Identity, ObjectRef, Readiness, Rejection, Strategy,
     diff::{self, Change},
-    grants, handed, inventory,
+    grants, handed,
+    inventory::{self, Inventory},
     readiness::{self, Standing},
 };
 
@@ -42,18 +43,28 @@ pub(super) fn step(
         (Some(object), _) if ownership::may_adopt(object, input.parent, &child.identity) => Verb::Adopt,
         (Some(_), _) => return Ok(None),
     };
+    let uid = existing.as_ref().and_then(uid_of);
     Ok(Some(Step {
         identity: child.identity.clone(),
         verb,
         stage: child.stage,
-        document: verb.writes().then(|| Document::from_value(&document)),
+        document: verb.writes().then(|| Document::from_value(&exactly(document, uid.as_deref()))),
         changes: if matches!(verb, Verb::Update | Verb::Adopt) { changes } else { Vec::new() },
         standing: readiness::standing(child.readiness, existing.as_ref()),
         exists_suffices: child.readiness == Readiness::Exists,
         recreate: child.strategy == Strategy::RecreateOnImmutable,
         once: child.strategy == Strategy::CreateOnce,
-        uid: existing.as_ref().and_then(uid_of),
+        uid,
     }))
+}
+
+/// The document, for exactly the object that exists: an apply makes what does not exist, and one that comes late, such as from a process
+/// that was stopped meanwhile, would bring back what somebody deleted.
+fn exactly(mut document: Value, uid: Option<&str>) -> Value {
+    if let (Some(uid), Some(metadata)) = (uid, entry(&mut document, "metadata").as_object_mut()) {
+        metadata.insert("uid".into(), uid.into());
+    }
+    document
 }
 
 /// The child's document with what the host adds: the set's label, the owner, the digest.
@@ -117,13 +128,20 @@ fn uid_of(object: &Value) -> Option<String> {
 
 /// What to delete: members that the answer no longer names, of kinds that this module may touch, never anything else. Those
 /// that are being deleted already are listed too: the parent must not go before them.
+///
+/// A rule such as `target` moves with the parent, and what was made before does not: where the inventory says that members may be, they
+/// go although nothing may be made there any more.
 pub(super) fn prune(input: &Input<'_>, parent: &ObjectRef, steps: &[Step]) -> Result<Vec<Step>, Rejection> {
     let wanted: BTreeSet<&ObjectRef> = steps.iter().map(|step| &step.identity).collect();
+    let recorded = Inventory::read(&input.parent.metadata.annotations);
     let mut prune = Vec::new();
     for member in input.members.iter().filter(|member| !wanted.contains(&member.identity)) {
         let object = member.document.to_value().map_err(|_| check::mismatch(&member.identity, "is unreadable"))?;
         let ours = is_member(&object, parent) && ownership::controller(&object, input.parent).is_none();
-        if !ours || grants::child(input.grants, &member.identity, input.place).is_err() {
+        let placed = || grants::child(input.grants, &member.identity, input.place).is_ok();
+        let granted = grants::child_kind(input.grants, &member.identity)
+            && (recorded.covers(parent, &member.identity) || placed());
+        if !ours || !granted {
             continue;
         }
         let leaving = object.pointer("/metadata/deletionTimestamp").is_some();

@@ -134,7 +134,7 @@ fn claims<'a>(object: &'a Value, manager: &str) -> impl Iterator<Item = &'a Valu
 }
 
 /// The label and annotation keys among them.
-fn held_keys(object: &Value, manager: &str) -> BTreeSet<String> {
+pub(super) fn held_keys(object: &Value, manager: &str) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for claim in claims(object, manager) {
         for part in ["labels", "annotations"] {

@@ -182,6 +182,36 @@ fn a_member_of_a_kind_that_is_not_granted_is_never_pruned() {
 }
 
 #[test]
+fn what_was_made_in_a_place_that_the_parent_has_left_is_pruned_by_the_inventory() {
+    let mut world = world(vec![config("a", "1")]);
+    let first = world.plan().unwrap();
+    world.carry_out(&first);
+    // The parent's target was `old` when this one was made.
+    let mut left = world.objects[0].clone();
+    left["metadata"]["namespace"] = "old".into();
+    world.objects.push(left);
+    assert_eq!(verbs(&world.plan().unwrap()), ["unchanged a"], "nothing says that members may be there");
+    world.parent.metadata.annotations.insert(inventory::NAMESPACES.into(), "old,sys".into());
+    let plan = world.plan().unwrap();
+    assert_eq!(verbs(&plan), ["unchanged a", "prune a"]);
+    assert_eq!(plan.prune[0].identity.namespace.as_deref(), Some("old"));
+    assert!(plan.shrink.is_none(), "not before the object is gone");
+}
+
+#[test]
+fn an_update_names_the_object_by_uid_so_that_a_late_one_brings_nothing_back() {
+    let mut world = world(vec![config("a", "1")]);
+    let first = world.plan().unwrap();
+    let uid = |plan: &Plan| plan.steps[0].document.as_ref().unwrap().to_value().unwrap()["metadata"]["uid"].clone();
+    assert_eq!(uid(&first), Value::Null, "a new one has none");
+    world.carry_out(&first);
+    world.objects[0]["metadata"]["uid"] = "u7".into();
+    world.objects[0]["data"]["k"] = "edited".into();
+    let second = world.plan().unwrap();
+    assert_eq!((second.steps[0].verb, uid(&second)), (Verb::Update, json!("u7")));
+}
+
+#[test]
 fn a_field_that_is_no_longer_wanted_leads_to_an_update() {
     let mut world = world(vec![child("ConfigMap", "a", json!({"data": {"k": "1", "old": "x"}}))]);
     let first = world.plan().unwrap();

@@ -1,7 +1,7 @@
 //! The kinds that a cluster serves.
 
 use operator_core::schema;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One kind.
 #[derive(Clone, Debug)]
@@ -141,6 +141,30 @@ impl Kinds {
         all.sort();
         all.dedup();
         all
+    }
+
+    /// What is served below `/api/v1`, `/apis/GROUP` or `/apis/GROUP/VERSION`, as far as clients ask for it; none for other paths, and for
+    /// what is not served.
+    pub(crate) fn discovery(&self, path: &str) -> Option<Value> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let api_version = match parts.as_slice() {
+            ["api", version] => (*version).to_owned(),
+            ["apis", group] => {
+                let of_group = |kind: &&Kind| kind.group() == Some(group);
+                // The one that was defined first is as good as any.
+                let preferred = &self.0.iter().find(of_group)?.api_version;
+                return Some(
+                    json!({"kind": "APIGroup", "name": group, "preferredVersion": {"groupVersion": preferred}}),
+                );
+            }
+            ["apis", group, version] => format!("{group}/{version}"),
+            _ => return None,
+        };
+        let of_version = self.0.iter().filter(|kind| kind.api_version == api_version);
+        let resource = |kind: &Kind| json!({"name": kind.plural, "kind": kind.kind, "namespaced": kind.namespaced});
+        let resources: Vec<Value> = of_version.map(resource).collect();
+        (!resources.is_empty())
+            .then(|| json!({"kind": "APIResourceList", "groupVersion": api_version, "resources": resources}))
     }
 
     /// Serves no longer what a CRD defines.

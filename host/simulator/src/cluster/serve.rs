@@ -36,6 +36,9 @@ pub(crate) fn serve(
     admission: Option<&dyn Admission>,
     request: &Request<Bytes>,
 ) -> Response<Bytes> {
+    if let Some(found) = lock(store).kinds.discovery(request.uri().path()) {
+        return response(StatusCode::OK, &found);
+    }
     let target = Target::parse(&lock(store).kinds, request.uri());
     let (status, body) = match answer(store, admission, request, target.as_ref()) {
         Ok(answer) => answer,
@@ -44,6 +47,10 @@ pub(crate) fn serve(
             (code, status_of(&refused, target.as_ref()))
         }
     };
+    response(status, &body)
+}
+
+fn response(status: StatusCode, body: &Value) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));

@@ -12,6 +12,7 @@ mod canary;
 mod queries;
 mod registry;
 mod server;
+mod stopped;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +26,10 @@ use operator_core::{
 use operator_simulator::FakeCluster;
 use serde_json::{Value, json};
 use server::Server;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, unbounded_channel},
+    watch,
+};
 
 struct Midnight;
 
@@ -38,6 +42,7 @@ impl Clock for Midnight {
 /// A parent that asks.
 struct Stage {
     beyond: Beyond,
+    leading: watch::Sender<bool>,
     woken: UnboundedReceiver<ObjectRef>,
     cluster: FakeCluster,
     parent: ObjectRef,
@@ -52,9 +57,11 @@ impl Stage {
 
     fn with(reach: Reach) -> Self {
         let (wake, woken) = unbounded_channel();
-        let cluster = FakeCluster::new();
+        let (leading, leads) = watch::channel(true);
+        let (cluster, store) = (FakeCluster::new(), Arc::new(Store::default()));
         let stage = Self {
-            beyond: Beyond::new(cluster.client(), Arc::new(Store::default()), Arc::new(Midnight), wake, reach),
+            beyond: Beyond::new([cluster.client(), cluster.client()], store, Arc::new(Midnight), wake, reach, leads),
+            leading,
             woken,
             cluster,
             parent: ObjectRef::namespaced("example.org/v1", "Thing", "team", "t"),

@@ -25,6 +25,8 @@ pub(crate) struct Server {
     /// SHA-256 of its certificate.
     pub(crate) digest: String,
     requests: Arc<Mutex<Vec<String>>>,
+    /// Held by this, by whoever accepts connections, and by each of them.
+    open: Arc<()>,
 }
 
 impl Server {
@@ -43,6 +45,18 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        Arc::strong_count(&self.open) - 2
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) async fn no_connection(&self) {
+        while self.connections() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     /// Host and port, as its URLs have them.
     pub(crate) fn authority_of_url(&self) -> &str {
         self.url.split("://").nth(1).unwrap()
@@ -58,17 +72,21 @@ impl Server {
         let (authority, digest, config) = identity();
         let (scheme, address) = (if secure { "https" } else { "http" }, listener.local_addr().unwrap());
         let requests = Arc::default();
-        let server = Self { url: format!("{scheme}://{address}"), authority, digest, requests: Arc::clone(&requests) };
+        let open = Arc::new(());
+        let (url, of_server) = (format!("{scheme}://{address}"), Arc::clone(&open));
+        let server = Self { url, authority, digest, requests: Arc::clone(&requests), open: of_server };
         tokio::spawn(async move {
             let acceptor = TlsAcceptor::from(Arc::new(config));
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, reply, requests) = (acceptor.clone(), Arc::clone(&reply), Arc::clone(&requests));
+                let open = Arc::clone(&open);
                 tokio::spawn(async move {
                     if !secure {
                         speak(stream, &reply, &requests).await;
                     } else if let Ok(stream) = acceptor.accept(stream).await {
                         speak(stream, &reply, &requests).await;
                     }
+                    drop(open);
                 });
             }
         });
@@ -104,7 +122,9 @@ async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, reply: &Reply, r
     requests.lock().unwrap().push(request.clone());
     let answer = reply(&request);
     if answer == HANGS {
-        std::future::pending::<()>().await;
+        // Until the other side gives up.
+        while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+        return;
     }
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;

@@ -257,3 +257,30 @@ fn each_writer_of_the_operator_has_its_own_field_manager() {
     let of_node = managers(&ObjectRef::cluster("v1", "Node", "n"));
     assert!(of_node.iter().any(|m| m.starts_with("operator.scone.cloud-told-on-behalf-")), "{of_node:?}");
 }
+
+/// The rule `target` moves with the parent; what was made before does not.
+#[test]
+fn a_parent_that_moves_its_children_to_another_namespace_leaves_none_behind() {
+    let mut manifest = manifest();
+    manifest.grants.children.retain(|rule| rule.kind == "ConfigMap");
+    manifest.grants.children[0].namespaces = operator_core::contract::NamespaceRule::Target;
+    let stage = Stage::with(manifest, |snapshot| {
+        let parent = snapshot.parent.to_value().unwrap();
+        let target = parent["spec"]["namespace"].as_str().unwrap_or("system").to_owned();
+        children(vec![child_of(ObjectRef::namespaced("v1", "ConfigMap", &target, "m"), json!({}))])
+    });
+    for namespace in ["old", "new"] {
+        stage.world.add_namespace(namespace);
+    }
+    let moves = |namespace: &str| {
+        let spec = json!({"namespace": namespace});
+        let object = json!({"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": spec});
+        assert_eq!(stage.world.apply(&stage.parent, &object).0, 200);
+        stage.settle();
+        ["old", "new", "system"].map(|at| stage.object(&ObjectRef::namespaced("v1", "ConfigMap", at, "m")).is_some())
+    };
+    assert_eq!(moves("old"), [true, false, false]);
+    assert_eq!(moves("new"), [false, true, false]);
+    let annotations = stage.object(&stage.parent).unwrap()["metadata"]["annotations"].clone();
+    assert_eq!(annotations[operator_core::inventory::NAMESPACES], "new");
+}

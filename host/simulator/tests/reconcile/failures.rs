@@ -1,9 +1,13 @@
 //! What goes wrong: in the module, in its answer, in the cluster.
 
+use http_body_util::{BodyExt, Full};
 use operator_core::Refusal;
 use serde_json::json;
 
-use super::*;
+use super::{
+    settled::{tried, tried_through},
+    *,
+};
 
 /// A world at rest with one child; then the module answers something else. The child must survive that.
 fn upset(by: impl Fn(&Stage)) -> (Stage, operator_controller::Outcome) {
@@ -202,4 +206,180 @@ fn a_status_that_is_held_back_is_written_when_its_time_has_come() {
     stage.cluster().advance(i64::from(wait));
     stage.once();
     assert_eq!(shown(), wanted);
+}
+
+/// Such a kind has nowhere to show a condition, and must not come back for that for ever.
+#[test]
+fn a_parent_that_stalls_and_whose_kind_has_no_status_comes_back_with_the_next_change_only() {
+    let mut manifest = manifest();
+    let version = manifest.kinds[0].crd["spec"]["versions"][0].as_object_mut().unwrap();
+    version.remove("subresources");
+    let stage = Stage::with(manifest, |_| children(vec![]));
+    stage.fails(FailureKind::Deadline { limit_ms: 100 });
+    let outcomes = tried(&stage, stage.cluster().clone(), 6);
+    for outcome in outcomes.into_iter().map(Result::unwrap) {
+        assert!(is_stalled(&outcome, "ModuleTimedOut"));
+        assert_eq!(outcome.requeue, None);
+    }
+}
+
+/// What becomes of so many reconciles while each write of a `ConfigMap` is refused.
+fn refused(stage: &Stage, times: usize, code: u16, message: &str) -> String {
+    let (cluster, message) = (stage.cluster().clone(), message.to_owned());
+    let client = move || {
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (cluster, message) = (cluster.clone(), message.clone());
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect().await?.to_bytes();
+                if head.method == http::Method::PATCH && head.uri.path().contains("/configmaps/") {
+                    let status = json!({"kind": "Status", "code": code, "reason": "Told", "message": message});
+                    let answer = http::Response::builder().status(code).body(Full::new(status.to_string().into()));
+                    return Ok::<_, kube::Error>(answer.unwrap());
+                }
+                Ok(cluster.handle(&http::Request::from_parts(head, body)).map(Full::new))
+            }
+        });
+        kube::Client::new(service, "default")
+    };
+    let outcomes = tried_through(stage, client, stage.cluster().clone(), times);
+    assert!(outcomes.iter().all(Result::is_err), "it is tried again each time");
+    stage.object(&stage.parent).unwrap()["status"].to_string()
+}
+
+#[test]
+fn what_the_server_refuses_three_times_in_a_row_is_told_with_whom_to_ask() {
+    let stage = Stage::new(|_| children(vec![map("m", "v")]));
+    let told =
+        refused(&stage, 3, 500, r#"Internal error occurred: failed calling webhook "guard.example.org": no answer"#);
+    assert!(told.contains("ApplyRefused") && told.contains("ask whoever runs the webhook guard.example.org"), "{told}");
+    assert!(refused(&stage, 3, 413, "Request entity too large").contains("the object is too large for the API server"));
+    assert!(refused(&stage, 3, 429, "too many requests").contains("takes no more requests"));
+    assert!(
+        refused(&stage, 3, 500, "etcdserver: no leader")
+            .contains("ask the cluster's administrator to look into its log")
+    );
+    stage.settle();
+    assert_eq!(stage.condition("Stalled").0, "False");
+}
+
+#[test]
+fn a_passing_refusal_is_tried_again_and_not_told() {
+    let stage = Stage::new(|_| children(vec![map("m", "v")]));
+    let told = refused(&stage, 2, 429, "too many requests");
+    assert!(!told.contains("ApplyRefused"), "{told}");
+}
+
+/// A module that asks for 0 would keep its parent busy, and one that asks for years would not mean it.
+#[test]
+fn a_module_is_called_again_after_a_second_at_the_soonest_and_a_day_at_the_latest() {
+    let stage = Stage::new(|_| children(vec![]));
+    for (asked, granted) in [(0, 1), (1, 1), (600, 600), (u32::MAX, 86_400)] {
+        stage.answers(move |_| Desired { requeue: Some(asked), ..children(vec![]) });
+        assert_eq!(stage.once().requeue, Some(granted), "{asked}");
+    }
+}
+
+#[test]
+fn a_label_that_the_server_refuses_holds_up_no_other() {
+    let stage = Stage::new(|_| children(vec![]));
+    stage.world.add(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "o"}}));
+    let on = |name: &str, value: &str| Partial {
+        identity: ObjectRef::cluster("v1", "Node", name),
+        document: Document::from_value(&json!({"metadata": {"labels": {"example.org/a": value}}})),
+    };
+    stage.answers(move |_| Desired { partials: vec![on("n", "no label!"), on("o", "fine")], ..children(vec![]) });
+    let outcome = stage.once();
+    assert!(is_stalled(&outcome, "ApplyRefused"), "{outcome:?}");
+    let labels = stage.object(&ObjectRef::cluster("v1", "Node", "o")).unwrap()["metadata"]["labels"].clone();
+    assert_eq!(labels, json!({"example.org/a": "fine"}));
+}
+
+#[test]
+fn a_label_that_somebody_keeps_taking_back_is_set_once_a_minute() {
+    let stage = Stage::new(|_| Desired { partials: vec![label("example.org/a")], ..children(vec![]) });
+    let node = ObjectRef::cluster("v1", "Node", "n");
+    let path = stage.world.path_of(&node);
+    let taken_back = json!({"metadata": {"labels": {"example.org/a": null}}});
+    let mut last = None;
+    let mut set = 0;
+    for _ in 0..10 {
+        let outcome = stage.once();
+        set += outcome.written.iter().filter(|written| written.verb == "set").count();
+        last = Some(outcome);
+        stage.world.send(http::Method::PATCH, &path, "application/merge-patch+json", &taken_back);
+    }
+    assert_eq!(set, 3, "of ten times that it was taken back");
+    let outcome = last.unwrap();
+    assert!(is_stalled(&outcome, "Contended"), "{outcome:?}");
+    assert!(format!("{:?}", outcome.progress).contains("because somebody takes it back"), "{outcome:?}");
+}
+
+#[test]
+fn a_child_that_somebody_keeps_deleting_is_made_once_a_minute() {
+    let stage = Stage::new(|_| children(vec![map("m", "v")]));
+    let mut made = 0;
+    let mut last = None;
+    for _ in 0..10 {
+        let outcome = stage.once();
+        made += outcome.written.iter().filter(|written| written.verb == "create").count();
+        last = Some(outcome);
+        if stage.object(&map_ref("m")).is_some() {
+            stage.delete(&map_ref("m"));
+        }
+        // A write is awaited for three seconds, in case the watch lags.
+        stage.cluster().advance(4);
+    }
+    assert_eq!(made, 3, "of ten times that it was deleted");
+    let outcome = last.unwrap();
+    assert!(is_stalled(&outcome, "Contended"), "{outcome:?}");
+    assert!(format!("{:?}", outcome.progress).contains("because somebody deletes it"), "{outcome:?}");
+}
+
+/// What a module that always fails leaves of a parent that was deleted, so many seconds after that.
+fn deleted(release_after: Option<Duration>, seconds: i64) -> (Stage, operator_controller::Outcome) {
+    let stage = Stage { release_after, ..Stage::new(|_| children(vec![map("m", "v")])) };
+    stage.settle();
+    stage.fails(FailureKind::Trap { what: "unreachable".into(), frames: vec![] });
+    stage.delete(&stage.parent);
+    stage.cluster().advance(seconds);
+    let outcome = tried(&stage, stage.cluster().clone(), 1).pop().unwrap().unwrap();
+    (stage, outcome)
+}
+
+#[test]
+fn a_module_that_always_traps_holds_a_deleted_parent_only_as_long_as_the_administrator_allows() {
+    let (stage, outcome) = deleted(Some(Duration::from_hours(1)), 3_599);
+    assert!(stage.object(&stage.parent).is_some());
+    assert_eq!(outcome.requeue, Some(1), "it comes back when its time has come");
+    let (stage, outcome) = deleted(Some(Duration::from_hours(1)), 3_600);
+    assert!(stage.object(&stage.parent).is_none());
+    let [event] = outcome.events.as_slice() else { panic!("{:?}", outcome.events) };
+    assert_eq!(event.reason, "FinalizerReleased");
+    assert!(event.message.contains("what may be left (ConfigMap; other namespaces: )"), "{}", event.message);
+    while stage.world.actors.step(stage.cluster()) {}
+    assert!(stage.object(&map_ref("m")).is_none(), "its owner is gone");
+}
+
+#[test]
+fn without_a_word_of_the_administrator_a_deleted_parent_stays_until_its_module_is_well() {
+    let (stage, outcome) = deleted(None, 1_000_000);
+    assert!(stage.object(&stage.parent).is_some());
+    assert!(is_stalled(&outcome, "ModuleTrapped"), "{outcome:?}");
+}
+
+/// The module of a parent is refused or removed: another one stands in for it.
+#[test]
+fn a_parent_that_nobody_serves_says_so_and_is_let_go_by_the_same_rule() {
+    let stage = Stage::new(|_| children(vec![map("m", "v")]));
+    stage.settle();
+    let mut world = stage.world;
+    let absent = Arc::new(operator_core::Absent::removed(manifest()));
+    world.serve("told", absent, Document::new(&b"{}"[..]));
+    let stage = Stage { world, ..stage };
+    let outcome = stage.once();
+    assert!(is_stalled(&outcome, "ModuleNotServing"), "{outcome:?}");
+    let status = stage.object(&stage.parent).unwrap()["status"].to_string();
+    assert!(status.contains("the file of module told was removed; put it back"), "{status}");
+    assert!(stage.object(&map_ref("m")).is_some(), "what it made stays");
 }

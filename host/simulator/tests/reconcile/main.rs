@@ -9,6 +9,7 @@
 
 mod children;
 mod failures;
+mod lagging;
 mod outside;
 mod parents;
 mod settled;
@@ -16,7 +17,7 @@ mod settled;
 mod told;
 mod workloads;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use operator_core::{
     Cause, Child, Desired, Document, FailureKind, Module, ObjectRef, Partial, Readiness, Snapshot, Strategy,
@@ -57,6 +58,8 @@ struct Stage {
     world: World,
     told: Arc<Told>,
     parent: ObjectRef,
+    /// What the administrator says about finalizers.
+    release_after: Option<Duration>,
 }
 
 impl Stage {
@@ -71,7 +74,12 @@ impl Stage {
             "status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
         let told = Arc::new(Told::new(manifest, answer));
         world.serve("told", Arc::clone(&told) as Arc<dyn Module>, Document::new(&b"{}"[..]));
-        let stage = Self { world, told, parent: ObjectRef::namespaced("example.org/v1", "Thing", "a", "t") };
+        let stage = Self {
+            world,
+            told,
+            parent: ObjectRef::namespaced("example.org/v1", "Thing", "a", "t"),
+            release_after: None,
+        };
         stage.add_parent("t");
         stage
     }

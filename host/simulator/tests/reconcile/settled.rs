@@ -89,12 +89,22 @@ fn sparing(stage: &Stage, cache: impl Cache + 'static, times: usize) -> Vec<Outc
     tried(stage, cache, times).into_iter().map(Result::unwrap).collect()
 }
 
-fn tried(stage: &Stage, cache: impl Cache + 'static, times: usize) -> Vec<Result<Outcome, Error>> {
+pub(super) fn tried(stage: &Stage, cache: impl Cache + 'static, times: usize) -> Vec<Result<Outcome, Error>> {
+    tried_through(stage, || stage.cluster().client(), cache, times)
+}
+
+/// The same, through this client; it is made within a runtime.
+pub(super) fn tried_through(
+    stage: &Stage,
+    client: impl FnOnce() -> kube::Client,
+    cache: impl Cache + 'static,
+    times: usize,
+) -> Vec<Result<Outcome, Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let cluster = stage.cluster().clone();
     let client = {
         let _inside = runtime.enter();
-        cluster.client()
+        client()
     };
     let ctx = Context::new(
         client,
@@ -102,11 +112,12 @@ fn tried(stage: &Stage, cache: impl Cache + 'static, times: usize) -> Vec<Result
         Arc::new(Nothing) as Arc<dyn Outside>,
         Arc::new(cluster) as Arc<dyn Clock>,
         Arc::new(Serving::new(Arc::clone(&stage.told) as Arc<dyn Module>)),
-        manifest().grants,
+        stage.told.manifest().grants.clone(),
         Document::new(&b"{}"[..]),
         "system".to_owned(),
     )
-    .sparing();
+    .sparing()
+    .releasing_after(stage.release_after);
     (0..times).map(|_| runtime.block_on(reconcile(&ctx, &stage.parent))).collect()
 }
 

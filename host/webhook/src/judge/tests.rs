@@ -34,6 +34,7 @@ impl Witness for Ears {
 
 struct Stage {
     judge: Judge,
+    bindings: Arc<Bindings>,
     ears: Arc<Ears>,
 }
 
@@ -41,8 +42,8 @@ fn stage_with(module: Arc<dyn operator_core::Module>, limits: Limits) -> Stage {
     let bindings = Arc::new(Bindings::default());
     bindings.serve(module, Document::new(&b"{\"x\":1}"[..])).unwrap();
     let ears = Arc::new(Ears::default());
-    let judge = Judge::new(bindings, limits, "own", Arc::clone(&ears) as Arc<dyn Witness>);
-    Stage { judge, ears }
+    let judge = Judge::new(Arc::clone(&bindings), limits, "own", Arc::clone(&ears) as Arc<dyn Witness>);
+    Stage { judge, bindings, ears }
 }
 
 fn stage(admit: impl Fn(operator_core::Request) -> Result<Verdict, FailureKind> + Send + Sync + 'static) -> Stage {
@@ -207,6 +208,36 @@ async fn who_finds_no_permit_in_time_is_told_that_the_host_is_busy() {
         (&first["status"]["reason"], &second["status"]["reason"]),
         (&json!("ModuleTimedOut"), &json!("HostBusy"))
     );
+}
+
+/// A module waits for its own turn only, and is not to blame for that.
+#[tokio::test(start_paused = true)]
+async fn what_waited_longer_than_it_ran_is_busy_and_no_time_out_of_the_module() {
+    let silent = Stub::slow(manifest("m"), |_| Box::pin(std::future::pending()));
+    let stage = stage_with(silent, Limits { at_once: 2, ..Limits::default() });
+    let body = review("CREATE", &thing(), &Value::Null);
+    let (first, second) =
+        tokio::join!(stage.ask("/validate-m?timeout=3s", &body), stage.ask("/validate-m?timeout=4s", &body));
+    assert_eq!((&first["status"]["reason"], &first["status"]["code"]), (&json!("ModuleTimedOut"), &json!(403)));
+    assert_eq!((&second["status"]["reason"], &second["status"]["code"]), (&json!("HostBusy"), &json!(503)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_that_does_not_answer_holds_up_no_other() {
+    let silent = Stub::slow(manifest("m"), |_| Box::pin(std::future::pending()));
+    let stage = stage_with(silent, Limits { at_once: 2, ..Limits::default() });
+    stage.bindings.serve(Stub::accepting(manifest("n")), Document::new(&b"{}"[..])).unwrap();
+    let body = review("CREATE", &thing(), &Value::Null);
+    let mut of_other = body.clone();
+    of_other["request"]["kind"]["group"] = "n.example.org".into();
+    let stuck = async { tokio::join!(stage.ask("/validate-m", &body), stage.ask("/validate-m", &body)) };
+    let other = async {
+        tokio::task::yield_now().await;
+        let started = Instant::now();
+        (stage.ask("/validate-n", &of_other).await, started.elapsed())
+    };
+    let (_, (answer, took)) = tokio::join!(stuck, other);
+    assert_eq!((&answer["allowed"], took), (&json!(true), Duration::ZERO));
 }
 
 #[tokio::test]

@@ -149,6 +149,29 @@ pub(crate) fn is_there(live: &Value, wanted: &Value, target: &Target) -> bool {
     !stale && complete && covers(&rest(live), &rest(wanted))
 }
 
+/// Adds those webhooks of `live` to what is wanted that lead to us and that nobody asks for: nobody knows whose they are, and dropping them
+/// would let through what a module is to judge. They trust what the others trust.
+pub(crate) fn keep_ours(live: &Value, wanted: &mut Value, target: &Target) {
+    let list = |value: &Value| value.get("webhooks").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut entries = list(wanted);
+    let bundle = entries.first().and_then(|entry| entry.pointer("/clientConfig/caBundle")).cloned();
+    let leads_here = |entry: &Value| entry.get("clientConfig").is_some_and(|config| target.is(config));
+    let name = |entry: &Value| entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let named: BTreeSet<String> = entries.iter().map(name).collect();
+    for mut entry in list(live).into_iter().filter(leads_here) {
+        if named.contains(&name(&entry)) {
+            continue;
+        }
+        if let (Some(bundle), Some(config)) = (&bundle, entry.get_mut("clientConfig").and_then(Value::as_object_mut)) {
+            config.insert("caBundle".to_owned(), bundle.clone());
+        }
+        entries.push(entry);
+    }
+    if let (Some(map), false) = (wanted.as_object_mut(), entries.is_empty()) {
+        map.insert("webhooks".to_owned(), entries.into());
+    }
+}
+
 /// Whether everything in `wanted` is in `live`, with the same value. Lists are compared whole.
 fn covers(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
@@ -191,6 +214,29 @@ mod tests {
 
     fn wanted(place: &Place, manifests: &[Manifest], bundle: &str) -> Value {
         place.wanted(manifests, &Site { target: &target(), namespace: "own" }, bundle)
+    }
+
+    /// The module that asked for it cannot be read: dropping its webhooks would let through what it is to judge.
+    #[test]
+    fn webhooks_that_lead_here_and_that_nobody_asks_for_can_be_kept_and_those_of_others_are_not_ours() {
+        let bundle = |value: &Value| value["webhooks"][0]["clientConfig"]["caBundle"].clone();
+        let before = wanted(&Place::Validating, &[manifest("m"), manifest("n")], "old");
+        let mut now = wanted(&Place::Validating, &[manifest("m")], "new");
+        let fresh = bundle(&now);
+        let mut live = before.clone();
+        live["webhooks"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"name": "other", "clientConfig": {"url": "https://other"}}));
+        keep_ours(&live, &mut now, &target());
+        let names: Vec<&str> = now["webhooks"].as_array().unwrap().iter().filter_map(|w| w["name"].as_str()).collect();
+        assert!(names.contains(&"vn.example.org") && !names.contains(&"other"), "{names:?}");
+        assert_eq!(names.len(), before["webhooks"].as_array().unwrap().len());
+        let all = now["webhooks"].as_array().unwrap();
+        assert!(
+            all.iter().all(|webhook| webhook["clientConfig"]["caBundle"] == fresh),
+            "they trust what the others trust"
+        );
     }
 
     #[test]

@@ -68,6 +68,8 @@ impl Start<'_> {
             .arg("--cache")
             .arg(compiled)
             .args(["--webhooks", webhooks])
+            // Tests of grants say what is granted.
+            .args(if self.arguments.contains(&"--grants") { &[][..] } else { &["--grants", "as-asked"] })
             .args(self.arguments)
             .env("KUBECONFIG", self.kubeconfig)
             .envs(self.panics.map(|task| ("SCONE_OPERATOR_PANIC", task)))

@@ -43,7 +43,8 @@ impl Operator {
         let mut command = Command::new(program()?);
         command
             .args(["run", "--namespace", HOME, "--metrics-bind-address", "127.0.0.1:0"])
-            .args(["--health-probe-bind-address", "127.0.0.1:0", "--webhooks", "off", "--modules"])
+            .args(["--health-probe-bind-address", "127.0.0.1:0", "--webhooks", "off"])
+            .args(["--grants", "as-asked", "--modules"])
             .arg(stage.modules())
             .arg("--cache")
             .arg(stage.compiled())
