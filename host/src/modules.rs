@@ -176,6 +176,14 @@ impl Modules {
             }
             stays
         });
+        if !gone.is_empty() {
+            // What had to yield to one of them may serve now.
+            let at = Instant::now();
+            self.files()
+                .values_mut()
+                .filter(|file| file.refused.as_ref().is_some_and(|refused| refused.yields))
+                .for_each(|file| file.retry = Some((at, FIRST_RETRY)));
+        }
         for (name, manifest) in gone {
             warn!(module = name, "the file was removed: the module stops, and its webhooks go");
             self.bindings.remove(&name);

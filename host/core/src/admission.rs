@@ -181,10 +181,9 @@ impl Failure {
             FailureKind::Refused(Refusal::InvalidObject(causes)) => (UNPROCESSABLE, causes.clone()),
             FailureKind::Refused(Refusal::Unsupported(_)) => (UNPROCESSABLE, Vec::new()),
             // The same request may be taken a little later.
-            FailureKind::Refused(Refusal::Retry(_))
-            | FailureKind::NotServing(_)
-            | FailureKind::Busy { .. }
-            | FailureKind::Host(_) => (UNAVAILABLE, Vec::new()),
+            FailureKind::Refused(Refusal::Retry(_)) | FailureKind::Busy { .. } | FailureKind::Host(_) => {
+                (UNAVAILABLE, Vec::new())
+            }
             FailureKind::Refused(Refusal::InvalidSettings(causes)) => (FORBIDDEN, causes.clone()),
             _ => (FORBIDDEN, Vec::new()),
         };

@@ -135,13 +135,11 @@ impl Judge {
         let path = head.uri.path();
         let converts = path == CONVERT;
         if binding.is_none() && !converts && path != probe::PATH {
-            let refused = self.bindings.unknown();
-            if !refused.is_empty() {
-                // It may be the path of one of them; the API server shows this text to the user.
-                return Done::unasked("unknown", StatusCode::SERVICE_UNAVAILABLE, &refused.join("; "));
+            // It may be the path of a module that cannot be read: then the user is told so below.
+            if self.bindings.unknown().is_empty() {
+                let text = "no module is asked under this path; load the module that names it";
+                return Done::unasked("unknown", StatusCode::NOT_FOUND, text);
             }
-            let text = "no module is asked under this path; load the module that names it";
-            return Done::unasked("unknown", StatusCode::NOT_FOUND, text);
         }
         if converts && !self.bindings.converts() {
             return Done::unasked("unknown", StatusCode::NOT_FOUND, "no module converts anything; load one that does");
@@ -165,7 +163,8 @@ impl Judge {
         match binding {
             _ if converts => self.convert(&body, within, deadline).await,
             Some(binding) => self.admit(binding, &body, within, deadline).await,
-            None => probed(&body),
+            None if path == probe::PATH => probed(&body),
+            None => unserved(&body, &self.bindings.unknown()),
         }
     }
 
@@ -313,6 +312,18 @@ fn millis(time: Duration) -> u64 {
 
 fn answer(judgement: Judgement, patch: Vec<Value>) -> Answer {
     Answer { denied: judgement.denied, patch, warnings: judgement.warnings, audit: judgement.audit }
+}
+
+/// The answer where modules cannot be read, one of which may be who is asked. The API server shows users the text of a denial, and nothing of
+/// an answer with an error code; of a denial with 503, clients that repeat such requests would show nothing for minutes.
+fn unserved(body: &Bytes, refused: &[String]) -> Done {
+    let review = match Review::parse(body, false) {
+        Ok(review) => review,
+        Err(malformed) => return Done::malformed(&malformed),
+    };
+    let kind = FailureKind::NotServing(refused.join("; "));
+    let denial = Denial { code: 403, reason: kind.reason().to_owned(), message: kind.to_string(), causes: Vec::new() };
+    Done::json("failed", Answer { denied: Some(denial), ..Answer::default() }.write(&review))
 }
 
 /// The answer to a probe: a warning that the API server hands on to whoever asked, so that it matters not which replica was reached.

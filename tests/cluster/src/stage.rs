@@ -187,6 +187,11 @@ impl Stage {
         std::fs::rename(unfinished, self.modules.path().join(format!("{name}.wasm"))).unwrap();
     }
 
+    /// Takes a module away.
+    pub fn remove(&self, name: &str) {
+        std::fs::remove_file(self.modules.path().join(format!("{name}.wasm"))).unwrap();
+    }
+
     /// What an administrator sets for a module, before the operator starts.
     pub fn settings(&self, name: &str, settings: &Value) {
         std::fs::write(self.modules.path().join(format!("{name}.json")), settings.to_string()).unwrap();
@@ -235,9 +240,18 @@ impl Stage {
 
     /// A proxy in front of the API server, and the kubeconfig to reach the server through it as the operator.
     pub async fn proxy(&self, decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static) -> (Proxy, PathBuf) {
-        let client = self.ring().client(&Identity::admin(OPERATOR).audited()).await.unwrap();
+        self.proxy_as(OPERATOR, decide).await
+    }
+
+    /// The same as another user.
+    pub async fn proxy_as(
+        &self,
+        user: &str,
+        decide: impl Fn(&str, &str) -> Fate + Send + Sync + 'static,
+    ) -> (Proxy, PathBuf) {
+        let client = self.ring().client(&Identity::admin(user).audited()).await.unwrap();
         let proxy = Proxy::start(client, Arc::new(decide)).await.unwrap();
-        let path = self.ring().path().join("proxy.kubeconfig");
+        let path = self.ring().path().join(format!("proxy-of-{user}.kubeconfig"));
         std::fs::write(&path, proxy.kubeconfig().to_string()).unwrap();
         (proxy, path)
     }

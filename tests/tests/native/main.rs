@@ -11,6 +11,7 @@ mod scenarios;
 mod situations;
 mod told;
 mod twins;
+mod zeros;
 
 use std::{
     cell::Cell,

@@ -281,6 +281,18 @@ async fn another_kind_than_the_one_that_is_guarded_is_refused() {
 }
 
 #[tokio::test]
+async fn a_path_that_may_be_a_modules_that_cannot_be_read_is_refused_with_the_reason() {
+    let stage = stage(|_| Ok(Verdict::default()));
+    stage.bindings.keep("gone", "it is no WebAssembly");
+    let response = stage.ask("/validate-gone", &review("CREATE", &thing(), &Value::Null)).await;
+    let status = &response["status"];
+    assert_eq!((&response["allowed"], &status["code"]), (&json!(false), &json!(403)));
+    assert_eq!(status["message"], "module gone is refused: it is no WebAssembly");
+    stage.bindings.remove("gone");
+    assert_eq!(stage.send("/validate-gone", "").await.0, 404);
+}
+
+#[tokio::test]
 async fn unknown_paths_other_methods_and_large_bodies_get_their_codes() {
     let limits = Limits { admission_bytes: 1000, ..Limits::default() };
     let stage = stage_with(Stub::accepting(manifest("m")), limits);

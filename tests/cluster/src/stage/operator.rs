@@ -10,6 +10,7 @@ use std::{
 };
 
 use kube::Client;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use test_support::{artefact, saw};
 
@@ -190,8 +191,22 @@ impl Operator {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it in the middle of whatever it does, as a machine does that is frozen.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Sends SIGTERM and waits for an orderly end. What anybody may read of it until then must not tell a secret.
