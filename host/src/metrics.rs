@@ -1,7 +1,7 @@
 //! What is counted, in Prometheus' text form. Numbers of parents and modules only: never a name that a secret could stand in.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -15,6 +15,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+
+/// Begin of the names of what the operator counts itself.
+const OWN: &str = "scone_operator_";
 
 /// One module's reconciles by how they ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -182,32 +185,36 @@ impl Metrics {
         text
     }
 
-    /// Samples of modules, one family after the other, as the format wants it.
+    /// Samples of modules, one family after the other, as the format wants it. A scraper refuses everything when one line is there twice, so of
+    /// two samples with the same labels one counts, that of the first parent; and what looks like a number of the operator itself is left out.
     fn write_samples(&self, text: &mut String) {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut families: HashMap<&str, Vec<&Sample>> = HashMap::new();
-        for sample in samples.values().flat_map(|samples| samples.iter()) {
-            families.entry(&sample.name).or_default().push(sample);
+        let mut parents: Vec<_> = samples.iter().collect();
+        parents.sort_by_key(|(parent, _)| *parent);
+        let mut families: BTreeMap<&str, BTreeMap<String, f64>> = BTreeMap::new();
+        for sample in parents.into_iter().flat_map(|(_, samples)| samples.iter()) {
+            if !sample.name.starts_with(OWN) {
+                families.entry(&sample.name).or_default().entry(labels(sample)).or_insert(sample.value);
+            }
         }
-        let mut names: Vec<_> = families.into_iter().collect();
-        names.sort_by_key(|(name, _)| *name);
-        for (name, samples) in names {
+        for (name, samples) in families {
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "# TYPE {name} gauge");
-            let mut lines: Vec<String> = samples.iter().map(|sample| line(sample)).collect();
-            lines.sort();
-            lines.dedup();
-            for line in &lines {
-                text.push_str(line);
+            for (labels, value) in samples {
+                let _ = writeln!(text, "{name}{{{labels}}} {value}");
             }
         }
     }
 }
 
-fn line(sample: &Sample) -> String {
+/// The labels of a sample, in their order; of a label that is there twice, the first.
+fn labels(sample: &Sample) -> String {
     let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let labels: Vec<String> =
-        sample.labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
-    format!("{}{{{}}} {}\n", sample.name, labels.join(","), sample.value)
+    let mut labels: BTreeMap<&str, &str> = BTreeMap::new();
+    for (key, value) in &sample.labels {
+        labels.entry(key).or_insert(value);
+    }
+    labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect::<Vec<_>>().join(",")
 }
 
 impl Witness for Metrics {
@@ -236,6 +243,10 @@ impl Witness for Metrics {
 
     fn gone(&self, _: &str, parent: &ObjectRef) {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).remove(parent);
+    }
+
+    fn leads_no_more(&self) {
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -266,5 +277,34 @@ mod tests {
         assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1);
         metrics.gone("las", &parent);
         assert!(!metrics.text(0, 0, 0).contains("scone_las_state"));
+    }
+
+    #[test]
+    fn no_sample_of_a_module_spoils_a_scrape() {
+        let metrics = Metrics::new();
+        let sample = |name: &str, labels: &[(&str, &str)], value: f64| Sample {
+            name: name.into(),
+            value,
+            labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        };
+        let of = |parent: &str, samples: Vec<Sample>| {
+            let parent = ObjectRef::cluster("v1", "Thing", parent);
+            metrics.samples.lock().unwrap().insert(parent, samples.into());
+        };
+        of("b", vec![sample("scone_a", &[("x", "1"), ("y", "2")], 7.0)]);
+        of(
+            "a",
+            vec![
+                sample("scone_a", &[("y", "2"), ("x", "1")], 5.0),
+                sample("scone_a", &[("x", "1"), ("x", "3")], 1.0),
+                sample("scone_operator_reconciles_total", &[], 1.0),
+            ],
+        );
+        let text = metrics.text(0, 0, 0);
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("scone_a")).collect();
+        assert_eq!(lines, ["scone_a{x=\"1\"} 1", "scone_a{x=\"1\",y=\"2\"} 5"]);
+        assert!(!text.contains("# TYPE scone_operator_reconciles_total"), "{text}");
+        metrics.leads_no_more();
+        assert!(!metrics.text(0, 0, 0).contains("scone_a"), "another replica tells them now");
     }
 }

@@ -121,8 +121,8 @@ impl Observation {
     }
 
     /// Who asks, when this parent's module asks for something outside.
-    pub(crate) fn asker<'a>(&'a self, parent: &'a ObjectRef) -> Asker<'a> {
-        Asker { parent, namespace: self.parent.metadata.namespace.as_deref().unwrap_or(&self.target) }
+    pub(crate) fn asker<'a>(&'a self, module: &'a str, parent: &'a ObjectRef) -> Asker<'a> {
+        Asker { module, parent, namespace: self.parent.metadata.namespace.as_deref().unwrap_or(&self.target) }
     }
 
     /// The snapshot that the module sees.
@@ -147,13 +147,14 @@ pub(crate) fn answers(
     queries: &[Query],
     actions: &[Action],
 ) -> Arc<[Answer]> {
+    let name = Arc::clone(&ctx.module.current().generation().name);
     let found = |query: &Query| match grants::question(&ctx.grants, &query.question, observation.place()) {
         Err(ungranted) => Found::new(Err(QueryFailure::Denied(ungranted.to_string())), None),
         Ok(()) => match &query.question {
             Question::Objects(objects) => Found::new(find(&*ctx.cache, objects), None),
             question => match denied(ctx, question, observation.place()) {
                 Some(denied) => Found::new(Err(denied), None),
-                None => ctx.outside.find(observation.asker(parent), query),
+                None => ctx.outside.find(observation.asker(&name, parent), query),
             },
         },
     };

@@ -49,6 +49,9 @@ pub trait Witness: Send + Sync {
 
     /// A parent does not exist any more.
     fn gone(&self, module: &str, parent: &ObjectRef);
+
+    /// This replica does not lead any more: what it heard of parents is another one's to tell.
+    fn leads_no_more(&self) {}
 }
 
 /// Why the operator had to stop.
@@ -280,6 +283,8 @@ impl Operator {
     fn took_over(&self, leads: bool) {
         if leads {
             self.units().iter().for_each(|unit| unit.wake_all(&self.around.store, Class::Again));
+        } else {
+            self.around.witness.leads_no_more();
         }
     }
 

@@ -8,6 +8,7 @@ mod pods;
 mod questions;
 mod registry;
 mod secrets;
+mod trail;
 mod trust;
 mod turns;
 
@@ -21,7 +22,7 @@ use tokio::sync::{
 };
 
 pub use self::http::Reach;
-use self::{deeds::Deeds, http::Servers, questions::Questions, turns::Turns};
+use self::{deeds::Deeds, http::Servers, questions::Questions, trail::Whom, turns::Turns};
 use crate::{Asker, Cache, Clock, Found, Outside, Store, apply, lease::leadership_lost};
 
 /// Finds out what modules ask beyond Kubernetes objects, and does what they want done there.
@@ -93,6 +94,12 @@ struct Field {
     leading: Receiver<bool>,
     /// Whether the process stops.
     ended: watch::Sender<bool>,
+}
+
+/// For whom something is asked or done.
+fn whom(asker: Asker<'_>) -> Whom {
+    let Asker { module, parent, namespace } = asker;
+    Whom { module: module.to_owned(), parent: parent.clone(), namespace: namespace.to_owned() }
 }
 
 /// The server that is asked or told something; none for pods and objects.

@@ -51,6 +51,8 @@ pub trait Cache: Send + Sync {
 /// Who asks for something outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
+    /// The module.
+    pub module: &'a str,
     /// The parent.
     pub parent: &'a ObjectRef,
     /// Where the Secrets are that its requests name: the parent's namespace, or what the rule `target` means for a parent that has

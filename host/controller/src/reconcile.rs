@@ -479,9 +479,12 @@ fn outcome(module: &dyn Module, progress: Progress, exists: bool) -> Outcome {
 
 /// Has the actions of an answer done; gives whether one of them is news to the module.
 fn act(ctx: &Context, observation: &Observation, parent: &ObjectRef, desired: &Desired, answers: &[Answer]) -> bool {
+    let name = Arc::clone(&ctx.module.current().generation().name);
     // The plan was made, so all of them are granted.
-    let news =
-        desired.actions.iter().map(|action| ctx.outside.act(observation.asker(parent), action).answer(&action.id));
+    let news = desired
+        .actions
+        .iter()
+        .map(|action| ctx.outside.act(observation.asker(&name, parent), action).answer(&action.id));
     let news = news.filter(|news| !answers.iter().any(|old| old.id == news.id && old.outcome == news.outcome)).count();
     ctx.memories.change(parent, |memory| {
         memory.actions = desired.actions.clone().into();

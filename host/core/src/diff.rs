@@ -126,7 +126,7 @@ fn matching<'a>(element: &Value, index: usize, there: &'a [Value]) -> Option<&'a
 }
 
 /// The key by which server-side apply identifies an element of the lists that operators write.
-fn list_key(element: &Value) -> Option<(&'static str, &Value)> {
+pub(crate) fn list_key(element: &Value) -> Option<(&'static str, &Value)> {
     ["name", "containerPort", "port", "type", "key", "uid"].into_iter().find_map(|key| {
         let value = element.get(key).filter(|value| value.is_string() || value.is_number())?;
         Some((key, value))

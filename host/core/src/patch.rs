@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Request, Verdict};
+use crate::{Request, Verdict, diff::list_key};
 
 /// Why a verdict's object cannot be used. The module is to blame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,25 +73,38 @@ fn replay(original: &Value, before: &Value, after: &Value) -> Value {
             }
             Value::Object(result)
         }
-        (Value::Array(original), Value::Array(before), Value::Array(after))
-            if original.len() == before.len() && before.len() == after.len() =>
-        {
-            let elements = original.iter().zip(before).zip(after);
-            Value::Array(elements.map(|((original, before), after)| replay(original, before, after)).collect())
-        }
         (Value::Array(original), Value::Array(before), Value::Array(after)) => {
-            Value::Array(after.iter().map(|wanted| by_name(original, before, wanted)).collect())
+            Value::Array(elements(original, before, after))
         }
         _ => after.clone(),
     }
 }
 
-fn by_name(original: &[Value], before: &[Value], wanted: &Value) -> Value {
-    fn named<'a>(list: &'a [Value], name: Option<&Value>) -> Option<&'a Value> {
-        name.and_then(|name| list.iter().find(|element| element.get("name") == Some(name)))
+/// Elements are matched by the key that server-side apply knows them by; by their places only where they have none, since a module that puts
+/// one in front, or exchanges two, would give each the newer fields of another.
+fn elements(original: &[Value], before: &[Value], after: &[Value]) -> Vec<Value> {
+    if [original, before, after].into_iter().all(are_keyed) {
+        return after.iter().map(|wanted| by_key(original, before, wanted)).collect();
     }
-    let name = wanted.get("name");
-    match (named(original, name), named(before, name)) {
+    if original.len() == before.len() && before.len() == after.len() {
+        let elements = original.iter().zip(before).zip(after);
+        return elements.map(|((original, before), after)| replay(original, before, after)).collect();
+    }
+    after.to_vec()
+}
+
+/// Whether each element has a key of its own.
+fn are_keyed(list: &[Value]) -> bool {
+    let keys: Option<Vec<_>> = list.iter().map(list_key).collect();
+    keys.is_some_and(|keys| keys.iter().enumerate().all(|(at, key)| !keys.iter().take(at).any(|other| other == key)))
+}
+
+fn by_key(original: &[Value], before: &[Value], wanted: &Value) -> Value {
+    let key = list_key(wanted);
+    let find = |list: &'_ [Value]| list.iter().position(|element| list_key(element) == key);
+    let original = find(original).and_then(|at| original.get(at));
+    let before = find(before).and_then(|at| before.get(at));
+    match (original, before) {
         (Some(original), Some(before)) => replay(original, before, wanted),
         _ => wanted.clone(),
     }
@@ -179,6 +192,28 @@ mod tests {
         let read = json!({"env": [{"name": "a"}]});
         let defaulted = json!({"env": [{"name": "a"}, {"name": "b"}]});
         assert_eq!(admit(&sent, &read, &defaulted), Ok(Some(json!({"env": [{"name": "a", "new": 1}, {"name": "b"}]}))));
+    }
+
+    #[test]
+    fn elements_that_change_places_or_are_replaced_keep_what_is_theirs() {
+        let sent = json!({"env": [{"name": "a", "new": 1}, {"name": "b", "new": 2}]});
+        let read = json!({"env": [{"name": "a"}, {"name": "b"}]});
+        let exchanged = json!({"env": [{"name": "b"}, {"name": "a"}]});
+        let expected = json!({"env": [{"name": "b", "new": 2}, {"name": "a", "new": 1}]});
+        assert_eq!(admit(&sent, &read, &exchanged), Ok(Some(expected)));
+        let replaced = json!({"env": [{"name": "b"}, {"name": "c"}]});
+        let expected = json!({"env": [{"name": "b", "new": 2}, {"name": "c"}]});
+        assert_eq!(admit(&sent, &read, &replaced), Ok(Some(expected)));
+    }
+
+    #[test]
+    fn elements_without_a_key_of_their_own_are_matched_by_their_places() {
+        let sent = json!({"ports": [{"port": 53, "new": 1}, {"port": 53, "new": 2}], "args": ["a", "b"]});
+        let read = json!({"ports": [{"port": 53}, {"port": 53}], "args": ["a", "b"]});
+        let changed = json!({"ports": [{"port": 53}, {"port": 53, "protocol": "UDP"}], "args": ["a", "c"]});
+        let expected =
+            json!({"ports": [{"port": 53, "new": 1}, {"port": 53, "new": 2, "protocol": "UDP"}], "args": ["a", "c"]});
+        assert_eq!(admit(&sent, &read, &changed), Ok(Some(expected)));
     }
 
     #[test]

@@ -211,8 +211,8 @@ impl Certificates {
     }
 
     /// Reads the Secret, makes it when there is none, and rotates as the leader. Gives whether to look again soon.
-    async fn managed(&self, managed: &Managed, registrar: &Registrar) -> Result<bool, Error> {
-        let Managed { stored, names, lifetimes, leading } = managed;
+    async fn managed(&self, managed: &mut Managed, registrar: &Registrar) -> Result<bool, Error> {
+        let Managed { stored, names, lifetimes, leading, known } = managed;
         let now = (self.clock)();
         // In fixed words: a reader of PEM quotes the lines of a key that it cannot read.
         let unmade = |_: rcgen::Error| Error::Certificate {
@@ -225,14 +225,21 @@ impl Certificates {
                 let why = "webhooks were taken back; start the operator anew to have them again".to_owned();
                 return Err(Error::Certificate { place: stored.place(), why });
             }
-            let state = State::new(names.clone(), now, lifetimes).map_err(unmade)?;
+            // What everybody trusts already comes back; a new authority would be served before anybody trusts it.
+            let state = match known.clone() {
+                Some(state) => state,
+                None => State::new(names.clone(), now, lifetimes).map_err(unmade)?,
+            };
             let made = stored.make(&state).await?;
-            info!(place = stored.place(), made, "the webhook certificate was missing");
+            info!(place = stored.place(), made, remembered = known.is_some(), "the webhook certificate was missing");
             // Another replica's may be the one that is there: read, not assumed.
             return Ok(true);
         };
+        // Forgotten while it cannot be used, so that a new one is made once it is deleted.
+        *known = None;
         self.serve(&stored.place(), &state.leaf.certificate, &state.leaf.key)?;
         self.trust(state.bundle());
+        *known = Some(state.clone());
         if !*leading.borrow() {
             return Ok(false);
         }
@@ -259,6 +266,8 @@ struct Managed {
     names: Vec<String>,
     lifetimes: Lifetimes,
     leading: Receiver<bool>,
+    /// What was read last and could be served.
+    known: Option<State>,
 }
 
 impl Keeper {
@@ -266,7 +275,8 @@ impl Keeper {
         match source {
             Source::Folder { folder, place } => Self::Folder { folder, place, handover: Handover::default() },
             Source::Managed { client, namespace, names, lifetimes, leading } => {
-                Self::Managed(Managed { stored: Stored::new(client, &namespace), names, lifetimes, leading })
+                let stored = Stored::new(client, &namespace);
+                Self::Managed(Managed { stored, names, lifetimes, leading, known: None })
             }
         }
     }

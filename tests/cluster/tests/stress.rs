@@ -402,6 +402,25 @@ async fn the_webhooks_of_a_module_that_cannot_be_read_any_more_stay_after_a_rest
 }
 
 #[tokio::test]
+async fn a_deleted_certificate_comes_back_from_memory_and_nobody_sees_one_that_is_not_trusted() {
+    let stage = Stage::with(&["good"]).await;
+    let balancer = Balancer::start().await;
+    let operator = asked(&stage, &balancer).await;
+    let secret = async || stage.get("v1", "secrets", Some("scone-system"), "webhook-server-cert").await;
+    let before = secret().await.unwrap();
+    stage.delete("v1", "secrets", Some("scone-system"), "webhook-server-cert").await;
+    let again = soon("the Secret", async || {
+        let made = stage.send("POST", GREETINGS, "application/json", &greeting("load")).await;
+        made.unwrap_or_else(|error| panic!("a request failed meanwhile: {error}"));
+        secret().await
+    })
+    .await;
+    assert_ne!(again["metadata"]["uid"], before["metadata"]["uid"]);
+    assert!(again["data"] == before["data"], "the same authority and certificate");
+    operator.stop().await;
+}
+
+#[tokio::test]
 async fn one_refusal_of_a_list_is_no_refusal_of_the_kind() {
     let stage = Stage::with(&["good"]).await;
     let times = Arc::new(AtomicUsize::new(0));

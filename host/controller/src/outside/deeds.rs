@@ -9,7 +9,7 @@ use std::{
 use operator_core::{Action, Deed, ObjectRef};
 use tokio::time::{Instant, sleep};
 
-use super::{Field, told};
+use super::{Field, told, trail, whom};
 use crate::{Asker, Found};
 
 /// The same is not done again sooner: what a module sees of its effect takes a while to change.
@@ -62,21 +62,20 @@ impl Deeds {
         let (deed, after) = (action.deed.clone(), Instant::now());
         of_parent.insert(action.id.clone(), Done { deed, found: found.clone(), under_way: true, after, failures });
         drop(done);
-        let (this, parent, namespace) = (Arc::clone(self), asker.parent.clone(), asker.namespace.to_owned());
-        let action = action.clone();
+        let (this, whom, action) = (Arc::clone(self), whom(asker), action.clone());
         tokio::spawn(async move {
             let work = tokio::spawn({
-                let (this, action) = (Arc::clone(&this), action.clone());
+                let (this, action, namespace) = (Arc::clone(&this), action.clone(), whom.namespace.clone());
                 async move {
                     let acting = Box::pin(this.field.act(&namespace, &action));
                     this.field.within(&namespace, told(&action.deed), action.timeout, acting).await
                 }
             });
             // After a panic it counts as failed, so that it is tried again.
-            match work.await.unwrap_or_else(|_| Some(Found::failed("the host failed"))) {
-                Some(found) => this.learn(parent, &action, found).await,
-                None => this.give_up(&parent, &action),
-            }
+            let done = work.await.unwrap_or_else(|_| Some(Found::failed("the host failed")));
+            let Some(found) = done else { return this.give_up(&whom.parent, &action) };
+            trail::acted(&whom, &action, &found);
+            this.learn(whom.parent, &action, found).await;
         });
         found
     }

@@ -6,15 +6,21 @@ use std::{
     time::Duration,
 };
 
-use operator_core::{ObjectRef, Query};
+use operator_core::{Finding, ObjectRef, Query};
 use tokio::{
     task::AbortHandle,
     time::{Instant, sleep},
 };
 
-use super::{Field, asked};
+use super::{
+    Field, asked,
+    trail::{self, Whom},
+    whom,
+};
 use crate::{Asker, Found, background::again_after_panics};
 
+/// Bytes of answers that are kept for one parent. As much as a module could take in: snapshots with it are copied into its memory.
+const QUOTA: usize = 4 * 1024 * 1024;
 /// Answers are forgotten that nobody has asked for in so long.
 const KEEP: Duration = Duration::from_hours(1);
 /// A question is not asked again sooner, whatever its interval.
@@ -58,11 +64,11 @@ impl Questions {
             known.wanted = Instant::now();
             return known.found.clone();
         }
-        let (this, parent, namespace) = (Arc::clone(self), asker.parent.clone(), asker.namespace.to_owned());
+        let (this, whom) = (Arc::clone(self), whom(asker));
         let task = tokio::spawn({
             let query = query.clone();
             async move {
-                let pursue = || Arc::clone(&this).pursue(parent.clone(), namespace.clone(), query.clone());
+                let pursue = || Arc::clone(&this).pursue(whom.clone(), query.clone());
                 again_after_panics("a question", interval(&query), pursue).await;
             }
         });
@@ -85,12 +91,12 @@ impl Questions {
     }
 
     /// Asks, and asks again after each interval for as long as somebody wants to know.
-    async fn pursue(self: Arc<Self>, parent: ObjectRef, namespace: String, query: Query) {
+    async fn pursue(self: Arc<Self>, whom: Whom, query: Query) {
         loop {
-            let asking = Box::pin(self.field.ask(&namespace, &query));
-            let found = self.field.within(&namespace, asked(&query.question), query.timeout, asking).await;
-            let Some(found) = found else { return self.give_up(&parent, &query) };
-            if !self.learn(&parent, &query, found) {
+            let asking = Box::pin(self.field.ask(&whom.namespace, &query));
+            let found = self.field.within(&whom.namespace, asked(&query.question), query.timeout, asking).await;
+            let Some(found) = found else { return self.give_up(&whom.parent, &query) };
+            if !self.learn(&whom, &query, found) {
                 return;
             }
             sleep(interval(&query)).await;
@@ -107,19 +113,21 @@ impl Questions {
     }
 
     /// Keeps what was found out; false when nobody wants to know any more.
-    fn learn(&self, parent: &ObjectRef, query: &Query, found: Found) -> bool {
-        let mut known = self.known();
+    fn learn(&self, whom: &Whom, query: &Query, found: Found) -> bool {
+        let (mut known, parent) = (self.known(), &whom.parent);
         let Some(of_parent) = known.get_mut(parent) else { return false };
+        let found = within_quota(of_parent, query, found);
         let Some(known) = of_parent.get_mut(&query.id).filter(|known| known.query == *query) else { return false };
         if known.wanted.elapsed() > KEEP {
             of_parent.remove(&query.id);
             return false;
         }
         let changed = known.found.differs(&found);
-        known.found = found;
         if changed {
+            trail::asked(whom, query, &found);
             self.field.wake(parent);
         }
+        known.found = found;
         true
     }
 
@@ -131,4 +139,26 @@ impl Questions {
 /// Between two times at which the same is asked.
 fn interval(query: &Query) -> Duration {
     Duration::from_secs(query.interval.into()).max(SOONEST)
+}
+
+/// The outcome, or a failure where it would be too much together with what is kept for the parent already.
+fn within_quota(of_parent: &HashMap<String, Known>, query: &Query, found: Found) -> Found {
+    let others = of_parent.iter().filter(|(id, _)| **id != query.id);
+    let kept: usize = others.map(|(_, known)| size(&known.found)).sum();
+    if kept + size(&found) <= QUOTA {
+        return found;
+    }
+    let why =
+        format!("the answers for one resource are more than {QUOTA} bytes together; ask for less, or for fewer lines");
+    Found { at: found.at, ..Found::failed(why) }
+}
+
+/// Bytes of an outcome, roughly.
+fn size(found: &Found) -> usize {
+    match &found.outcome {
+        Ok(Finding::Http(response)) => response.body.len(),
+        Ok(Finding::Command(result)) => result.stdout.len() + result.stderr.len(),
+        Ok(Finding::Lines(lines)) => lines.iter().map(String::len).sum(),
+        Ok(Finding::Deleted(_) | Finding::Objects(_)) | Err(_) => 0,
+    }
 }

@@ -14,8 +14,29 @@ use super::{
     *,
 };
 
+/// What is logged.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Hears all log lines of this thread from now on, until the guard goes.
+    pub(crate) fn heard() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        // All tasks of a test run on its one thread.
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// All of it so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -47,18 +68,10 @@ fn queries(server: &Server) -> Vec<Query> {
 
 #[tokio::test]
 async fn no_failure_tells_what_a_secret_holds() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // All tasks of this test run on its one thread.
-    let _subscribed = tracing::subscriber::set_default(subscriber);
+    let (log, _heard) = Log::heard();
     tracing::trace!("the log is heard");
     drive().await;
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let log = log.text();
     assert!(log.contains("the log is heard"), "{log}");
     assert_eq!(canary::told(&log), None, "the log tells it");
 }

@@ -13,6 +13,7 @@ mod queries;
 mod registry;
 mod server;
 mod stopped;
+mod trail;
 
 use std::{sync::Arc, time::Duration};
 
@@ -88,7 +89,7 @@ impl Stage {
     }
 
     fn asker(&self) -> Asker<'_> {
-        Asker { parent: &self.parent, namespace: "team" }
+        Asker { module: "told", parent: &self.parent, namespace: "team" }
     }
 
     /// The parent was brought back.

@@ -24,10 +24,10 @@ fn needed() -> Value {
     serde_json::from_str(&text("files/rights.json")).unwrap()
 }
 
-#[test]
-fn the_rights_of_modules_are_those_that_modctl_derives_from_their_packages() {
+/// What `modctl` says about the packages of the modules in the image.
+fn modctl(about: &str) -> Value {
     let mut command = Command::new(artefact("SCONE_OPERATOR_MODCTL"));
-    command.args(["rbac", "--output", "json"]);
+    command.args([about, "--output", "json"]);
     for guest in fs::read_dir(checkout("guests")).unwrap() {
         let guest = guest.unwrap().path();
         // The SDK and the shared types are no modules.
@@ -39,8 +39,36 @@ fn the_rights_of_modules_are_those_that_modctl_derives_from_their_packages() {
     }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let derived: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(needed(), derived, "files/rights.json is stale; run cargo xtask chart");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_rights_of_modules_are_those_that_modctl_derives_from_their_packages() {
+    assert_eq!(needed(), modctl("rbac"), "files/rights.json is stale; run cargo xtask chart");
+}
+
+/// The operator has them built in: what the modules of the image may do unless somebody says otherwise.
+#[test]
+fn the_grants_of_the_shipped_modules_are_what_their_packages_ask_for() {
+    let committed: Value = serde_json::from_str(&text("files/grants.json")).unwrap();
+    assert_eq!(committed, modctl("grants"), "files/grants.json is stale; run cargo xtask chart");
+}
+
+#[test]
+fn grants_are_a_flag_of_the_deployment_and_none_without_a_value() {
+    let flags = |set: &[&str]| {
+        let rendered = Rendered::with(set);
+        let container =
+            rendered.get("Deployment", "scone-controller-manager")["spec"]["template"]["spec"]["containers"][0].clone();
+        let flags: Vec<String> =
+            strings(&container["args"]).into_iter().filter(|flag| flag.starts_with("--grants")).collect();
+        flags
+    };
+    assert_eq!(flags(&[]), Vec::<String>::new());
+    assert_eq!(
+        flags(&["grants.mine.finalizers.releaseAfter=60"]),
+        [r#"--grants={"mine":{"finalizers":{"releaseAfter":60}}}"#]
+    );
 }
 
 #[test]

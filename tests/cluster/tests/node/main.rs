@@ -116,7 +116,7 @@ async fn the_plug_in_and_las_run_answer_their_probes_and_label_the_node() {
 async fn a_module_is_swapped_by_kubectl_apply_while_edits_go_on() {
     let site = Site::start().await;
     // The new version makes a ConfigMap, which those in the image do not.
-    site.install(&["--set-json", &Site::rules("las-next")]);
+    site.install(&["--set-json", &Site::rules("las-next"), "--set-json", &Site::grants("las-next")]);
     site.with_services().await;
     registered(&site).await;
     let load = load(&site, 2).await;
@@ -291,7 +291,7 @@ const QUESTIONS: &str = "/apis/example.com/v1/namespaces/scone-system/questions"
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_hears_what_a_command_in_a_pod_and_a_service_say_and_nothing_of_pods_that_it_is_not_granted() {
     let site = Site::start().await;
-    site.install(&["--set-json", &Site::rules("asker")]);
+    site.install(&["--set-json", &Site::rules("asker"), "--set-json", &Site::grants("asker")]);
     site.with_services().await;
     site.apply_crds("asker");
     site.apply_module("asker", "scone-modules");

@@ -123,6 +123,13 @@ impl Site {
         format!("rbac.extraRules={}", roles["cluster"])
     }
 
+    /// What a module asks for, as a value for the chart: `modctl grants MODULE -o json`.
+    pub(crate) fn grants(module: &str) -> String {
+        let mut modctl = Command::new(artefact("SCONE_OPERATOR_MODCTL"));
+        let grants = succeed(modctl.arg("grants").arg(module_file(module)).args(["-o", "json"]));
+        format!("grants={}", grants.trim())
+    }
+
     /// `modctl configmap MODULE | kubectl apply --server-side -f -`.
     pub(crate) fn apply_module(&self, module: &str, name: &str) {
         let mut modctl = Command::new(artefact("SCONE_OPERATOR_MODCTL"));
