@@ -1,6 +1,6 @@
 //! What the administrator allows modules: what is written for them, or else what the shipped modules ask for.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use operator_core::{
     allowance::{Allowance, Allowances},
@@ -16,8 +16,13 @@ const AS_ASKED: &str = "as-asked";
 pub(crate) enum Allowed {
     /// Whatever they ask for: for authors, on clusters of their own.
     AsAsked,
-    /// What is written, by the module's name.
-    Written(Allowances),
+    /// What is written.
+    Written {
+        /// By the module's name.
+        allowed: Allowances,
+        /// The modules that are not only allowed what is shipped.
+        named: BTreeSet<String>,
+    },
 }
 
 impl Allowed {
@@ -32,6 +37,7 @@ impl Allowed {
         }
         let mut allowed: Allowances =
             serde_json::from_str(SHIPPED).map_err(|error| format!("the grants of the shipped modules: {error}"))?;
+        let mut named = BTreeSet::new();
         if let Some(written) = written {
             let inline = written.trim_start().starts_with('{');
             let place = if inline { "--grants".to_owned() } else { format!("--grants {written}") };
@@ -41,14 +47,15 @@ impl Allowed {
             })?;
             let own: Allowances =
                 serde_json::from_str(&text).map_err(|error| format!("{place}: {error}; `modctl grants` writes it"))?;
+            named = own.keys().cloned().collect();
             allowed.extend(own);
         }
-        Ok(Self::Written(allowed))
+        Ok(Self::Written { allowed, named })
     }
 
     /// What a module asks for and is not allowed, as one sentence; none when it may do all of it.
     pub(crate) fn lacks(&self, manifest: &Manifest) -> Option<String> {
-        let Self::Written(allowed) = self else { return None };
+        let Self::Written { allowed, .. } = self else { return None };
         let none = Allowance::default();
         let lacks = allowed.get(&manifest.name).unwrap_or(&none).lacks(manifest);
         (!lacks.is_empty()).then(|| {
@@ -60,9 +67,19 @@ impl Allowed {
         })
     }
 
+    /// The modules that an administrator has named, with what they may do: they are expected to be there.
+    pub(crate) fn expected(&self) -> impl Iterator<Item = (&str, &Allowance)> {
+        let (allowed, named) = match self {
+            Self::AsAsked => (None, None),
+            Self::Written { allowed, named } => (Some(allowed), Some(named)),
+        };
+        let named = named.into_iter().flatten();
+        named.filter_map(move |name| Some((name.as_str(), allowed?.get(name)?)))
+    }
+
     /// After which time objects are let go that a module does not clean up after.
     pub(crate) fn release_after(&self, module: &str) -> Option<Duration> {
-        let Self::Written(allowed) = self else { return None };
+        let Self::Written { allowed, .. } = self else { return None };
         let seconds = allowed.get(module)?.finalizers.release_after?;
         Some(Duration::from_secs(seconds.into()))
     }
@@ -92,6 +109,7 @@ mod tests {
     #[test]
     fn a_module_that_nobody_allows_anything_is_told_what_to_add() {
         let allowed = Allowed::read(None).unwrap();
+        assert_eq!(allowed.expected().count(), 0, "shipped modules may be left out");
         let why = allowed.lacks(&manifest("mine", "Thing")).unwrap();
         assert!(
             why.contains(r#"kinds: {"apiVersion":"example.org/v1","kind":"Thing"}"#) && why.contains("--grants"),
@@ -109,6 +127,8 @@ mod tests {
             assert!(allowed.lacks(&manifest("las", "Thing")).is_some());
             assert_eq!(allowed.release_after("mine"), Some(Duration::from_mins(1)));
             assert_eq!(allowed.release_after("las"), None);
+            let expected: Vec<&str> = allowed.expected().map(|(name, _)| name).collect();
+            assert_eq!(expected, ["las", "mine"]);
         }
     }
 

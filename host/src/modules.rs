@@ -8,7 +8,7 @@
 mod refused;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -162,6 +162,27 @@ impl Modules {
             if due {
                 self.take_best(&name, &places);
             }
+        }
+    }
+
+    /// Has objects told that nobody serves their kinds, when an administrator allows a module something and there is no file of it.
+    pub(crate) fn stand_in_for_missing(&self) {
+        let found: BTreeSet<String> = {
+            let files = self.files();
+            let of_file = |(name, file): (&String, &File)| {
+                let refused = file.refused.as_ref().and_then(|refused| refused.manifest.as_deref());
+                let manifest = file.serves.as_ref().or(refused);
+                [Some(name.clone()), manifest.map(|manifest| manifest.name.clone())]
+            };
+            files.iter().flat_map(of_file).flatten().collect()
+        };
+        for (name, allowance) in self.allowed.expected().filter(|(name, _)| !found.contains(*name)) {
+            let absent = Absent::missing(name, allowance);
+            if allowance.kinds.is_empty() || self.operator.rival(absent.manifest()).is_some() {
+                continue;
+            }
+            warn!(module = name, "the grants name a module that has no file; its kinds are served by nobody");
+            self.operator.stand_in(absent, self.allowed.release_after(name));
         }
     }
 

@@ -108,7 +108,11 @@ pub(crate) async fn run(arguments: Run) -> Result<(), Failure> {
 /// Takes the modules that are there, and then follows what becomes of their files.
 async fn load(modules: Arc<Modules>, bindings: Arc<Bindings>, stop: watch::Receiver<bool>) {
     let first = Arc::clone(&modules);
-    if let Err(failed) = tokio::task::spawn_blocking(move || first.look()).await {
+    let looked = tokio::task::spawn_blocking(move || {
+        first.look();
+        first.stand_in_for_missing();
+    });
+    if let Err(failed) = looked.await {
         return error!(%failed, "loading modules panicked");
     }
     bindings.complete();

@@ -8,7 +8,7 @@ mod manifest;
 
 pub use manifest::{
     Budgets, Codec, Grants, HttpRule, KindRule, Manifest, NamespaceRule, ObjectRule, Operation, ParentKind,
-    PartialRule, Phase, PodRule, RoleRule, Scope, WebhookRule,
+    PartialRule, Phase, PodRule, RoleRule, Scope, SecretRule, WebhookRule,
 };
 
 /// The version of the contract that this crate describes; equal to the version of the WIT package.

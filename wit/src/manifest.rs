@@ -145,6 +145,9 @@ pub struct Grants {
     /// Servers that it may ask or tell something.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub http: Vec<HttpRule>,
+    /// Secrets whose values the host may use in its requests. The module itself sees none of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretRule>,
     /// Objects that it may have deleted by an action.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub delete: Vec<KindRule>,
@@ -263,6 +266,20 @@ pub struct HttpRule {
     pub ports: Vec<u16>,
     /// Methods. `GET` and `HEAD` serve queries, the others actions.
     pub methods: Vec<String>,
+}
+
+/// Some Secrets of the namespace whose Secrets its requests may name, for some servers: values go into headers and answers to a registry's
+/// challenge, and authorities say which server is believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretRule {
+    /// Names. One that ends in `*` covers all names that start so.
+    pub names: Vec<String>,
+    /// Labels that the Secret must carry, all of them.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Host patterns of the servers, as in [`HttpRule::host`].
+    pub hosts: Vec<String>,
 }
 
 /// What one call may use. Zero or absent means the host's default.

@@ -36,11 +36,11 @@ impl Module for LasModule {
     type Parent = LAS;
 
     fn manifest() -> Manifest {
-        module_with_crd::<LAS>("las", env!("CARGO_PKG_VERSION"), scone_api::LAS_CRD)
+        let module = module_with_crd::<LAS>("las", env!("CARGO_PKG_VERSION"), scone_api::LAS_CRD);
+        auto_update::grants(module)
             .description("Runs one local attestation service on each SGX node and probes it")
             .owns::<DaemonSet>(NamespaceRule::Target)
             .owns::<Secret>(NamespaceRule::Target)
-            .http(auto_update::grant())
             .labels::<Node>([status::CAPABLE, status::OK])
             .reads::<Node>(NamespaceRule::All, NODE_FIELDS)
             .reads::<Pod>(NamespaceRule::Target, POD_FIELDS)

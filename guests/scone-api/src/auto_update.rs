@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::LocalObjectReference, apimachinery::pkg::apis::meta::v1};
-use operator_guest::{Condition, HttpRequest, HttpResponse, HttpRule, Query, QueryFailure, Verdict};
+use operator_guest::{
+    Condition, HttpRequest, HttpResponse, HttpRule, ManifestBuilder, Query, QueryFailure, SecretRule, Verdict,
+};
 
 use crate::{pod::ObservedPod, template::Template};
 
@@ -24,9 +26,12 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
                          application/vnd.docker.distribution.manifest.list.v2+json, \
                          application/vnd.docker.distribution.manifest.v2+json";
 
-/// The grant that the query needs: an image may be in any registry.
-pub fn grant() -> HttpRule {
-    HttpRule { host: "*".to_owned(), ports: Vec::new(), methods: vec!["HEAD".to_owned()] }
+/// Asks for what the query needs: an image may be in any registry, and users name the pull secrets for it.
+pub fn grants(manifest: ManifestBuilder) -> ManifestBuilder {
+    let any = || vec!["*".to_owned()];
+    manifest
+        .http(HttpRule { host: "*".to_owned(), ports: Vec::new(), methods: vec!["HEAD".to_owned()] })
+        .secrets(SecretRule { names: any(), labels: BTreeMap::new(), hosts: any() })
 }
 
 /// The image of a spec, and where it runs.

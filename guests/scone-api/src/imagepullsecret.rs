@@ -92,6 +92,7 @@ pub struct TargetSecret {
 pub struct NamespaceSelectors {
     /// Names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxItems" = 4096))]
     pub names: Option<Vec<String>>,
     /// By labels; an empty selector fits every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -128,8 +128,21 @@ fn open_status(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             status.required = None;
         }
         quantities(schema);
+        let mut parts = schema.properties.iter_mut().flatten();
+        if let Some((_, spec)) = parts.find(|(name, _)| *name == "spec") {
+            bounded(spec);
+        }
     }
     crd
+}
+
+/// Every list is bounded that users write, so that what a module is called with is. Lists that name their own bound keep it.
+#[cfg(not(target_arch = "wasm32"))]
+fn bounded(schema: &mut JSONSchemaProps) {
+    if schema.type_.as_deref() == Some("array") {
+        schema.max_items.get_or_insert(schema::MOST_ITEMS);
+    }
+    each_part(schema, bounded);
 }
 
 /// The published pattern of every quantity.
@@ -140,13 +153,19 @@ fn quantities(schema: &mut JSONSchemaProps) {
     {
         schema.pattern = Some(schema::QUANTITY.to_owned());
     }
+    each_part(schema, quantities);
+}
+
+/// Changes what a schema directly consists of.
+#[cfg(not(target_arch = "wasm32"))]
+fn each_part(schema: &mut JSONSchemaProps, change: impl Fn(&mut JSONSchemaProps)) {
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        quantities(values);
+        change(values);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        quantities(items);
+        change(items);
     }
     for (_, field) in schema.properties.iter_mut().flatten() {
-        quantities(field);
+        change(field);
     }
 }

@@ -11,6 +11,10 @@ pub(crate) const NAMESPACE: &str = "^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$";
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
+/// Items of a list that has no bound of its own: more than anybody lists by hand, and few enough for a call.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) const MOST_ITEMS: i64 = 256;
+
 /// A duration as Go writes it: `24h0m0s`, `60s`, `1.5h`. Not nothing and not negative.
 pub(crate) const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$";
 /// A label key, or nothing for the default.

@@ -31,7 +31,8 @@ pub struct SignedPolicySpec {
     #[schemars(length(min = 1))]
     pub policy: String,
     /// Who signed it, and the signatures.
-    #[schemars(length(min = 1))]
+    // Each one is verified, also on admission.
+    #[schemars(length(min = 1, max = 32))]
     pub signatures: Vec<PolicySignature>,
 }
 

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{ResourceExt, core::object::HasStatus};
 use operator_guest::{
-    Action, Desired, Event, Failure, HttpRequest, HttpRule, ManifestBuilder, NamespaceRule, Parent, Query, Snapshot,
+    Action, Desired, Event, Failure, HttpRequest, HttpRule, ManifestBuilder, NamespaceRule, Parent, Query, SecretRule,
+    Snapshot,
 };
 use sha2::{Digest, Sha256};
 
@@ -81,12 +82,14 @@ pub struct Sibling {
 
 /// Asks for what bringing policies to CAS needs.
 pub fn grants(manifest: ManifestBuilder) -> ManifestBuilder {
-    manifest.now_granularity(60).owns::<ConfigMap>(NamespaceRule::Parent).http(HttpRule {
-        // Users say where their CAS is.
-        host: "*".to_owned(),
-        ports: Vec::new(),
-        methods: vec!["GET".to_owned(), "PUT".to_owned()],
-    })
+    // Users say where their CAS is, and which Secret holds the authority that vouches for it.
+    let any = || vec!["*".to_owned()];
+    let methods = vec!["GET".to_owned(), "PUT".to_owned()];
+    manifest
+        .now_granularity(60)
+        .owns::<ConfigMap>(NamespaceRule::Parent)
+        .http(HttpRule { host: "*".to_owned(), ports: Vec::new(), methods })
+        .secrets(SecretRule { names: any(), labels: BTreeMap::new(), hosts: any() })
 }
 
 /// What should be asked, sent and said.

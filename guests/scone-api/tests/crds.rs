@@ -59,6 +59,29 @@ fn quantities_have_their_published_pattern() {
     }
 }
 
+#[test]
+fn every_list_that_users_write_is_bounded() {
+    fn unbounded(schema: &Value, place: &str, found: &mut Vec<String>) {
+        if schema["type"] == "array" && !schema["maxItems"].is_u64() {
+            found.push(place.to_owned());
+        }
+        for (name, part) in schema["properties"].as_object().into_iter().flatten() {
+            unbounded(part, &format!("{place}.{name}"), found);
+        }
+        for (name, key) in [("[]", "items"), ("*", "additionalProperties")] {
+            if let Some(part) = schema.get(key) {
+                unbounded(part, &format!("{place}.{name}"), found);
+            }
+        }
+    }
+    for kind in KINDS {
+        let mut found = Vec::new();
+        unbounded(&schema(kind, "spec"), kind, &mut found);
+        assert_eq!(found, Vec::<String>::new());
+    }
+    assert_eq!(schema("SignedPolicy", "spec")["properties"]["signatures"]["maxItems"], 32);
+}
+
 /// The API server repeats a value that does not match a pattern, but not one that a rule refuses.
 #[test]
 fn a_key_that_is_refused_is_not_repeated() {

@@ -50,7 +50,7 @@ pub use bindings::{
 pub use desired::{Child, Desired};
 pub use manifest::{ManifestBuilder, module, module_with_crd};
 pub use operator_contract as contract;
-pub use operator_contract::{Budgets, HttpRule, Manifest, NamespaceRule, PodRule};
+pub use operator_contract::{Budgets, HttpRule, Manifest, NamespaceRule, PodRule, SecretRule};
 pub use snapshot::{Settings, Snapshot};
 pub use {k8s_openapi, kube, schemars, serde, serde_json};
 

@@ -3,7 +3,7 @@
 use kube::Resource;
 use operator_contract::{
     Budgets, CONTRACT_VERSION, Codec, Grants, HttpRule, KindRule, Manifest, NamespaceRule, ObjectRule, Operation,
-    ParentKind, PartialRule, Phase, PodRule, RoleRule, Scope, WebhookRule,
+    ParentKind, PartialRule, Phase, PodRule, RoleRule, Scope, SecretRule, WebhookRule,
 };
 
 use crate::Parent;
@@ -156,6 +156,13 @@ impl ManifestBuilder {
     /// HTTP queries and actions.
     pub fn http(mut self, servers: HttpRule) -> Self {
         self.manifest.grants.http.push(servers);
+        self
+    }
+
+    /// Secrets whose values the host may use in requests to some servers. What is in them goes
+    /// past the module.
+    pub fn secrets(mut self, secrets: SecretRule) -> Self {
+        self.manifest.grants.secrets.push(secrets);
         self
     }
 

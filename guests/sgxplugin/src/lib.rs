@@ -42,10 +42,10 @@ impl Module for SGXPluginModule {
     type Parent = SGXPlugin;
 
     fn manifest() -> Manifest {
-        module_with_crd::<SGXPlugin>("sgxplugin", env!("CARGO_PKG_VERSION"), scone_api::SGXPLUGIN_CRD)
+        let module = module_with_crd::<SGXPlugin>("sgxplugin", env!("CARGO_PKG_VERSION"), scone_api::SGXPLUGIN_CRD);
+        auto_update::grants(module)
             .description("Lets pods use the SGX device without privileges, and labels the nodes that have it")
             .owns::<DaemonSet>(NamespaceRule::Target)
-            .http(auto_update::grant())
             .labels::<Node>([SGX_CAPABLE])
             .reads::<Node>(NamespaceRule::All, NODE_FIELDS)
             .reads::<Pod>(NamespaceRule::All, READ_POD_FIELDS)

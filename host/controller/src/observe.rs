@@ -121,8 +121,9 @@ impl Observation {
     }
 
     /// Who asks, when this parent's module asks for something outside.
-    pub(crate) fn asker<'a>(&'a self, module: &'a str, parent: &'a ObjectRef) -> Asker<'a> {
-        Asker { module, parent, namespace: self.parent.metadata.namespace.as_deref().unwrap_or(&self.target) }
+    pub(crate) fn asker<'a>(&'a self, ctx: &'a Context, module: &'a str, parent: &'a ObjectRef) -> Asker<'a> {
+        let namespace = self.parent.metadata.namespace.as_deref().unwrap_or(&self.target);
+        Asker { module, parent, namespace, secrets: &ctx.grants.secrets }
     }
 
     /// The snapshot that the module sees.
@@ -154,7 +155,7 @@ pub(crate) fn answers(
             Question::Objects(objects) => Found::new(find(&*ctx.cache, objects), None),
             question => match denied(ctx, question, observation.place()) {
                 Some(denied) => Found::new(Err(denied), None),
-                None => ctx.outside.find(observation.asker(&name, parent), query),
+                None => ctx.outside.find(observation.asker(ctx, &name, parent), query),
             },
         },
     };
@@ -184,14 +185,12 @@ fn denied(ctx: &Context, question: &Question, place: Place<'_>) -> Option<QueryF
         return Some(QueryFailure::NotFound(identity.to_string()));
     };
     let labels = &found.metadata.labels;
-    let carries = |set: &BTreeMap<String, String>| set.iter().all(|(key, value)| labels.get(key) == Some(value));
-    if sets.iter().any(|set| carries(set)) {
+    if grants::carries_one(&sets, labels) {
         return None;
     }
-    let wanted = sets.iter().flat_map(|set| set.iter()).map(|(key, value)| format!("{key}={value}"));
-    let wanted = wanted.collect::<Vec<_>>().join(", ");
     Some(QueryFailure::Denied(format!(
-        "{identity} lacks the labels of the grant ({wanted}); ask about pods that carry them"
+        "{identity} lacks the labels of the grant ({}); ask about pods that carry them",
+        grants::shown(&sets)
     )))
 }
 

@@ -237,6 +237,10 @@ impl Operator {
     /// that none serves it.
     fn put(self: &Arc<Self>, unit: Unit) {
         let (name, unit) = (unit.name().to_owned(), Arc::new(unit));
+        if self.unit(&name).is_some_and(|before| before.ctx.grants != unit.ctx.grants) {
+            // What is under way was allowed by the grants before.
+            self.around.outside.revoke(&name);
+        }
         let before = {
             let mut units = self.units.write().unwrap_or_else(PoisonError::into_inner);
             let takes = |other: &Unit| other.parents().any(|kind| unit.serves(&kind.0, &kind.1));

@@ -6,6 +6,7 @@ mod deeds;
 mod http;
 mod pods;
 mod questions;
+mod quotas;
 mod registry;
 mod secrets;
 mod trail;
@@ -16,13 +17,18 @@ use std::{sync::Arc, time::Duration};
 
 use kube::Client;
 use operator_core::{Action, BoxFuture, Deed, Finding, HttpRequest, ObjectRef, Query, QueryFailure, Question};
-use tokio::sync::{
-    mpsc::UnboundedSender,
-    watch::{self, Receiver},
+use tokio::{
+    sync::{
+        mpsc::UnboundedSender,
+        watch::{self, Receiver},
+    },
+    task::AbortHandle,
 };
 
 pub use self::http::Reach;
-use self::{deeds::Deeds, http::Servers, questions::Questions, trail::Whom, turns::Turns};
+use self::{
+    deeds::Deeds, http::Servers, questions::Questions, quotas::Quotas, secrets::Secrets, trail::Whom, turns::Turns,
+};
 use crate::{Asker, Cache, Clock, Found, Outside, Store, apply, lease::leadership_lost};
 
 /// Finds out what modules ask beyond Kubernetes objects, and does what they want done there.
@@ -43,8 +49,9 @@ impl Beyond {
         reach: Reach,
         leading: Receiver<bool>,
     ) -> Self {
-        let (servers, turns, ended) = (Servers::new(client.clone(), reach), Turns::default(), watch::channel(false).0);
-        let field = Arc::new(Field { client, commands, store, clock, wake, servers, turns, leading, ended });
+        let (servers, turns, ended) = (Servers::new(reach), Turns::default(), watch::channel(false).0);
+        let quotas = Quotas::default();
+        let field = Arc::new(Field { client, commands, store, clock, wake, servers, turns, quotas, leading, ended });
         let (questions, deeds) = (Questions::new(Arc::clone(&field)), Deeds::new(Arc::clone(&field)));
         Self { field, questions: Arc::new(questions), deeds: Arc::new(deeds) }
     }
@@ -63,8 +70,14 @@ impl Outside for Beyond {
         self.deeds.outcome(parent, action)
     }
 
-    fn keep(&self, parent: &ObjectRef, queries: &[Query]) {
+    fn keep(&self, parent: &ObjectRef, queries: &[Query], actions: &[Action]) {
         self.questions.keep(parent, queries);
+        self.deeds.keep(parent, actions);
+    }
+
+    fn revoke(&self, module: &str) {
+        self.questions.revoke(module);
+        self.deeds.revoke(module);
     }
 
     fn forget(&self, parent: &ObjectRef) {
@@ -90,16 +103,26 @@ struct Field {
     wake: UnboundedSender<ObjectRef>,
     servers: Servers,
     turns: Turns,
+    quotas: Quotas,
     /// Whether this replica may write.
     leading: Receiver<bool>,
     /// Whether the process stops.
     ended: watch::Sender<bool>,
 }
 
+/// A task that is cancelled when nobody holds this any more.
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// For whom something is asked or done.
 fn whom(asker: Asker<'_>) -> Whom {
-    let Asker { module, parent, namespace } = asker;
-    Whom { module: module.to_owned(), parent: parent.clone(), namespace: namespace.to_owned() }
+    let Asker { module, parent, namespace, secrets } = asker;
+    Whom { module: module.to_owned(), parent: parent.clone(), namespace: namespace.to_owned(), secrets: secrets.into() }
 }
 
 /// The server that is asked or told something; none for pods and objects.
@@ -124,23 +147,24 @@ fn told(deed: &Deed) -> Option<String> {
 }
 
 impl Field {
-    /// Asks a question for a parent whose Secrets are in `namespace`.
-    async fn ask(&self, namespace: &str, query: &Query) -> Found {
+    /// Asks a question.
+    async fn ask(&self, whom: &Whom, query: &Query) -> Found {
         let outcome = match &query.question {
             Question::PodLog(question) => pods::log(&self.client, question).await,
             Question::Command(question) => pods::command(&self.commands, question).await,
             Question::Objects(_) => Err(QueryFailure::Failed("objects are found in the cache".into())),
             Question::Http(request) => {
-                return registry::with_credentials(&self.servers, namespace, request, &query.extensions).await;
+                let secrets = Secrets::new(&self.client, whom);
+                return registry::with_credentials(&self.servers, secrets, request, &query.extensions).await;
             }
         };
         Found::new(outcome, None)
     }
 
-    /// Does an action for a parent whose Secrets are in `namespace`.
-    async fn act(&self, namespace: &str, action: &Action) -> Found {
+    /// Does an action.
+    async fn act(&self, whom: &Whom, action: &Action) -> Found {
         match &action.deed {
-            Deed::Http(request) => self.servers.send(namespace, request, &[]).await,
+            Deed::Http(request) => self.servers.send(Secrets::new(&self.client, whom), request, &[]).await,
             Deed::Delete { identity, uid } => {
                 let existed = self.store.get(identity).is_some();
                 let deleted = apply::remove(&self.client, &*self.store, identity, uid).await;
@@ -150,8 +174,8 @@ impl Field {
         }
     }
 
-    /// Does one thing outside, for a parent whose Secrets are in `namespace`, when its turn has come, within `seconds` from then on. None
-    /// when it was given up, since this replica may not do it any more.
+    /// Does one thing outside, for a parent of `namespace`, when its turn has come, within `seconds` from then on. None when it was given
+    /// up, since this replica may not do it any more.
     async fn within(
         &self,
         namespace: &str,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use operator_core::{
     Action, Answer, BoxFuture, Document, Finding, ObjectRef, Observed, Query, QueryFailure,
-    contract::extension::SERVER_CERTIFICATE, project,
+    contract::{SecretRule, extension::SERVER_CERTIFICATE},
+    project,
 };
 
 /// What is known of the cluster without asking it. All answers come from memory.
@@ -58,6 +59,8 @@ pub struct Asker<'a> {
     /// Where the Secrets are that its requests name: the parent's namespace, or what the rule `target` means for a parent that has
     /// none.
     pub namespace: &'a str,
+    /// Which of them it may name, for which servers.
+    pub secrets: &'a [SecretRule],
 }
 
 /// What is known of a query or an action.
@@ -112,13 +115,18 @@ pub trait Outside: Send + Sync {
     /// The latest outcome of an action that was asked for before.
     fn outcome(&self, parent: &ObjectRef, action: &Action) -> Found;
 
-    /// Of what a parent asked for, only these queries are asked any longer.
-    fn keep(&self, parent: &ObjectRef, queries: &[Query]) {
-        let _ = (parent, queries);
+    /// Of what a parent asked for, only these queries are asked any longer, and only these actions begun and remembered.
+    fn keep(&self, parent: &ObjectRef, queries: &[Query], actions: &[Action]) {
+        let _ = (parent, queries, actions);
     }
 
     /// Forgets what a parent asked for: it is gone.
     fn forget(&self, parent: &ObjectRef);
+
+    /// Forgets what all parents of a module asked for, and gives up what is under way for them: it may not do the same any more.
+    fn revoke(&self, module: &str) {
+        let _ = module;
+    }
 
     /// Begins nothing any more, and waits until what is under way has ended, which it does at once.
     fn end(&self) -> BoxFuture<'_, ()> {

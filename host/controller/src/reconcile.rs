@@ -192,7 +192,7 @@ async fn run(ctx: &Context, module: &dyn Module, parent: &ObjectRef) -> Result<O
         Ok(computed) => computed,
         Err(failure) => return fail(ctx, module, &observation, Progress::of_failure(&failure)).await,
     };
-    ctx.outside.keep(parent, &desired.queries);
+    ctx.outside.keep(parent, &desired.queries, &desired.actions);
     let existing = observe::existing(&*ctx.cache, &desired);
     let input = plan::Input {
         module: &manifest.name,
@@ -484,7 +484,7 @@ fn act(ctx: &Context, observation: &Observation, parent: &ObjectRef, desired: &D
     let news = desired
         .actions
         .iter()
-        .map(|action| ctx.outside.act(observation.asker(&name, parent), action).answer(&action.id));
+        .map(|action| ctx.outside.act(observation.asker(ctx, &name, parent), action).answer(&action.id));
     let news = news.filter(|news| !answers.iter().any(|old| old.id == news.id && old.outcome == news.outcome)).count();
     ctx.memories.change(parent, |memory| {
         memory.actions = desired.actions.clone().into();

@@ -1,9 +1,11 @@
 //! A module that is not there, in the place of one that was or should be: its parents and its requests get a sentence instead of silence.
 
-use operator_contract::{Grants, Manifest};
+use operator_contract::{Budgets, CONTRACT_VERSION, Codec, Grants, Manifest, ParentKind, Scope};
+use serde_json::Value;
 
 use crate::{
     BoxFuture, Cause, Desired, Document, Failure, FailureKind, Generation, Module, Request, Snapshot, Verdict,
+    allowance::Allowance,
 };
 
 /// Stands in for a module that does not serve. Each call fails with [`FailureKind::NotServing`] and the reason.
@@ -26,10 +28,35 @@ impl Absent {
     pub fn removed(manifest: Manifest) -> Self {
         let name = &manifest.name;
         let why = format!(
-            "nobody serves this kind, since the file of module {name} was removed; put it back, or have objects that are being deleted let \
-             go by finalizers.releaseAfter in the grants"
+            "nobody serves this kind, since there is no file of module {name}; put it back, or have objects that are being deleted let go \
+             by finalizers.releaseAfter in the grants"
         );
         Self::refused(Manifest { webhooks: Vec::new(), ..manifest }, why)
+    }
+
+    /// In the place of a module that an administrator allows something and that has no file, such as after a restart without it.
+    pub fn missing(name: &str, allowance: &Allowance) -> Self {
+        let kinds = allowance.kinds.iter().map(|kind| ParentKind {
+            api_version: kind.api_version.clone(),
+            kind: kind.kind.clone(),
+            // Nobody knows, and only webhooks and CRDs would need it.
+            plural: String::new(),
+            scope: Scope::Namespaced,
+            crd: Value::Null,
+        });
+        Self::removed(Manifest {
+            name: name.to_owned(),
+            version: String::new(),
+            description: String::new(),
+            contract: CONTRACT_VERSION.to_owned(),
+            codec: Codec::Json1,
+            kinds: kinds.collect(),
+            webhooks: Vec::new(),
+            grants: Grants::default(),
+            budgets: Budgets::default(),
+            now_granularity: None,
+            finalizer: false,
+        })
     }
 
     fn fails<T>(&self, function: &'static str) -> BoxFuture<'_, Result<T, Failure>>

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use operator_contract::{
-    Grants, HttpRule, KindRule, Manifest, NamespaceRule, ObjectRule, PartialRule, PodRule, RoleRule,
+    Grants, HttpRule, KindRule, Manifest, NamespaceRule, ObjectRule, PartialRule, PodRule, RoleRule, SecretRule,
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,8 @@ impl Allowance {
         lacking
             .extend(lines("grants.commands", &asked.commands, |rule| granted.commands.iter().any(|by| pod(rule, by))));
         lacking.extend(lines("grants.http", &asked.http, |rule| granted.http.iter().any(|by| http(rule, by))));
+        lacking
+            .extend(lines("grants.secrets", &asked.secrets, |rule| granted.secrets.iter().any(|by| secret(rule, by))));
         lacking.extend(lines("grants.delete", &asked.delete, |rule| granted.delete.iter().any(|by| kind(rule, by))));
         lacking.extend(lines("grants.roles", &asked.roles, |rule| role(rule, &granted.roles)));
         lacking.extend(lines("grants.binds", &asked.binds, |name| granted.binds.contains(name)));
@@ -138,6 +140,12 @@ fn http(asked: &HttpRule, by: &HttpRule) -> bool {
     host_covers(&by.host, &asked.host) && ports && asked.methods.iter().all(|method| by.methods.contains(method))
 }
 
+fn secret(asked: &SecretRule, by: &SecretRule) -> bool {
+    asked.names.iter().all(|name| by.names.iter().any(|pattern| key_covers(pattern, name)))
+        && asked.hosts.iter().all(|host| by.hosts.iter().any(|pattern| host_covers(pattern, host)))
+        && by.labels.iter().all(|(key, value)| asked.labels.get(key) == Some(value))
+}
+
 /// Each verb on each resource by some rule.
 fn role(asked: &RoleRule, granted: &[RoleRule]) -> bool {
     let covered = |group: &String, resource: &String, verb: &String| {
@@ -196,6 +204,7 @@ mod tests {
         let labels = |keys: &[&str]| json!({"partials": [{"apiVersion": "v1", "kind": "Node", "labels": keys}]});
         let pod = |labels: Value, containers: &[&str]| json!({"podLogs": [{"namespaces": "target", "labels": labels, "containers": containers}]});
         let http = |host: &str, ports: &[u16], methods: &[&str]| json!({"http": [{"host": host, "ports": ports, "methods": methods}]});
+        let secret = |name: &str, labels: Value, host: &str| json!({"secrets": [{"names": [name], "labels": labels, "hosts": [host]}]});
         let role = |resources: &[&str], verbs: &[&str]| json!({"roles": [{"apiGroups": [""], "resources": resources, "verbs": verbs}]});
         let wider_and_narrower = [
             (child("all".into()), child("parent".into())),
@@ -206,6 +215,8 @@ mod tests {
             (pod(json!({}), &["a", "b"]), pod(json!({"app": "x"}), &["a"])),
             (http("*.svc", &[], &["GET", "PUT"]), http("cas.svc", &[8081], &["GET"])),
             (http("*", &[443], &["GET"]), http("*.example.org", &[443], &["GET"])),
+            (secret("*", json!({}), "*"), secret("pull-*", json!({}), "*.svc")),
+            (secret("a", json!({}), "*"), secret("a", json!({"for": "cas"}), "*")),
             (role(&["pods", "nodes"], &["get", "list"]), role(&["pods"], &["list"])),
             (json!({"binds": ["a", "b"]}), json!({"binds": ["b"]})),
         ];

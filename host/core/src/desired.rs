@@ -168,7 +168,7 @@ pub struct Action {
 }
 
 /// A write to the outside that is no Kubernetes apply.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Deed {
     /// Delete exactly this object.
     Delete {

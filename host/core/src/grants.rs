@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use operator_contract::{Grants, HttpRule, KindRule, NamespaceRule, PartialRule, PodRule};
+use operator_contract::{Grants, HttpRule, KindRule, NamespaceRule, PartialRule, PodRule, SecretRule};
 use serde_json::Value;
 
 use crate::{Deed, HttpRequest, ObjectQuery, ObjectRef, Question, Server};
@@ -164,6 +164,41 @@ pub fn pod_labels<'a>(
     let covering = rules.iter().filter(|rule| covers(rule, namespace, container, program, place));
     let sets: Vec<_> = covering.map(|rule| &rule.labels).collect();
     sets.iter().all(|labels| !labels.is_empty()).then_some(sets)
+}
+
+/// The labels of which a Secret must carry one set, so that its values may be used in requests to a host. Only who knows the Secret can
+/// tell whether it does.
+///
+/// # Errors
+/// When no rule covers this name and this host.
+pub fn secret<'a>(
+    rules: &'a [SecretRule],
+    name: &str,
+    host: &str,
+) -> Result<Vec<&'a BTreeMap<String, String>>, Ungranted> {
+    let covers = |rule: &&SecretRule| {
+        rule.names.iter().any(|pattern| key_matches(pattern, name))
+            && rule.hosts.iter().any(|pattern| host_matches(pattern, host))
+    };
+    let sets: Vec<_> = rules.iter().filter(covers).map(|rule| &rule.labels).collect();
+    if sets.is_empty() {
+        let what = format!("Secret {name} for requests to {host}");
+        return Err(Ungranted { what, fix: "let grants.secrets of its manifest cover name and host".into() });
+    }
+    Ok(sets)
+}
+
+/// Whether an object carries one of these sets of labels.
+pub fn carries_one(sets: &[&BTreeMap<String, String>], labels: &BTreeMap<String, String>) -> bool {
+    sets.iter().any(|set| set.iter().all(|(key, value)| labels.get(key) == Some(value)))
+}
+
+/// Sets of labels as text: `a=b, c=d or e=f`.
+pub fn shown(sets: &[&BTreeMap<String, String>]) -> String {
+    let set = |set: &&BTreeMap<String, String>| {
+        set.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+    };
+    sets.iter().map(set).collect::<Vec<_>>().join(" or ")
 }
 
 /// Whether an action may be done.
@@ -366,6 +401,26 @@ mod tests {
         assert!(!allowed(&["status.phase", "spec"]));
         assert!(!allowed(&["statusless"]));
         assert!(!allowed(&[]), "no fields means the whole object");
+    }
+
+    #[test]
+    fn a_secret_is_used_where_one_rule_covers_its_name_and_the_host_together() {
+        let rule = |name: &str, host: &str, labels: &[(&str, &str)]| SecretRule {
+            names: vec![name.into()],
+            labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            hosts: vec![host.into()],
+        };
+        let rules = [rule("cas-*", "*.svc", &[("for", "cas")]), rule("pull", "registry.example.org", &[])];
+        let labels = |name: &str, host: &str| super::secret(&rules, name, host);
+        assert!(labels("pull", "registry.example.org").unwrap().iter().all(|set| set.is_empty()));
+        let sets = labels("cas-ca", "cas.team.svc").unwrap();
+        assert!(carries_one(&sets, &BTreeMap::from([("for".into(), "cas".into()), ("a".into(), "b".into())])));
+        assert!(!carries_one(&sets, &BTreeMap::from([("for".into(), "las".into())])));
+        let refused = [("pull", "evil.org"), ("cas-ca", "registry.example.org"), ("other", "cas.team.svc")];
+        for (name, host) in refused {
+            let why = labels(name, host).unwrap_err().to_string();
+            assert!(why.contains(name) && why.contains(host) && why.contains("grants.secrets"), "{why}");
+        }
     }
 
     #[test]

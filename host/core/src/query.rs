@@ -79,7 +79,7 @@ pub struct CommandQuery {
 }
 
 /// An HTTP or HTTPS request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpRequest {
     /// Method.
     pub method: String,
@@ -167,7 +167,7 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
 }
 
 /// An HTTP header's value, or where the host finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HeaderValue {
     /// The value itself; never a secret.
     Plain(String),
@@ -176,7 +176,7 @@ pub enum HeaderValue {
 }
 
 /// One key of one Secret in the parent's namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SecretKey {
     /// Name of the Secret.
     pub name: String,
@@ -185,7 +185,7 @@ pub struct SecretKey {
 }
 
 /// Which server certificates an HTTPS request accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// Public roots.
     System,

@@ -62,7 +62,7 @@ pub fn needed(manifest: &Manifest, grants: &Grants) -> Vec<Right> {
     for rule in &grants.commands {
         add("v1", "Pod", Some("exec"), named(&rule.namespaces), &["create", "get"]);
     }
-    if !grants.http.is_empty() {
+    if !grants.secrets.is_empty() {
         // Values of headers, certificates of authorities, credentials for registries.
         add("v1", "Secret", None, None, &["get"]);
     }
@@ -120,9 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn requests_to_servers_need_the_secrets_that_they_may_name() {
-        let grants = json!({"http": [{"host": "*", "methods": ["HEAD"]}]});
-        assert_eq!(lines(&grants), ["Event: create", "Secret: get"]);
+    fn only_requests_that_may_name_secrets_need_to_read_them() {
+        let http = json!([{"host": "*", "methods": ["HEAD"]}]);
+        assert_eq!(lines(&json!({"http": http})), ["Event: create"]);
+        let secrets = json!([{"names": ["*"], "hosts": ["*"]}]);
+        assert_eq!(lines(&json!({"http": http, "secrets": secrets})), ["Event: create", "Secret: get"]);
     }
 
     #[test]

@@ -116,5 +116,10 @@ fn grants(grants: &Grants) -> Vec<Vec<String>> {
     }));
     rows.extend(grants.binds.iter().map(|name| vec!["binds".to_owned(), "ClusterRole".to_owned(), name.clone()]));
     rows.extend(grants.http.iter().map(|r| vec!["http".to_owned(), r.methods.join(", "), r.host.clone()]));
+    rows.extend(grants.secrets.iter().map(|r| {
+        let labels = r.labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let which: Vec<String> = r.names.iter().cloned().chain(labels).collect();
+        vec!["secrets".to_owned(), which.join(", "), format!("for {}", r.hosts.join(", "))]
+    }));
     rows
 }

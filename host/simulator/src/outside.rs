@@ -8,7 +8,7 @@ use std::{
 use operator_controller::{Asker, Clock, Found, Outside};
 use operator_core::{
     Action, CommandQuery, CommandResult, Deed, Finding, HeaderValue, HttpRequest, HttpResponse, ObjectRef, PodLogQuery,
-    Query, QueryFailure, Question, SecretKey, Trust,
+    Query, QueryFailure, Question, SecretKey, Trust, grants,
 };
 use serde_json::Value;
 
@@ -185,14 +185,14 @@ impl Script {
         Ok(Finding::Command(CommandResult { code: *code, stdout: output(stdout), stderr: output(stderr) }))
     }
 
-    /// Sends a request to the server that the script plays. Secrets that it names are in `namespace`.
-    fn send(&self, namespace: &str, request: &HttpRequest, action: bool) -> Found {
+    /// Sends a request to the server that the script plays.
+    fn send(&self, asker: Asker<'_>, request: &HttpRequest, action: bool) -> Found {
         let certificate = self.said().shown(&request.url).map(|shown| shown.sha256.clone());
-        let outcome = self.exchange(namespace, request, action);
+        let outcome = self.exchange(asker, request, action);
         Found { outcome: outcome.map(Finding::Http), at: Some(self.cluster.now()), certificate }
     }
 
-    fn exchange(&self, namespace: &str, request: &HttpRequest, action: bool) -> Result<HttpResponse, QueryFailure> {
+    fn exchange(&self, asker: Asker<'_>, request: &HttpRequest, action: bool) -> Result<HttpResponse, QueryFailure> {
         let secrets = request.headers.iter().filter_map(|(_, value)| match value {
             HeaderValue::Secret(key) => Some(key),
             HeaderValue::Plain(_) => None,
@@ -202,7 +202,7 @@ impl Script {
             Trust::System | Trust::Pinned(_) => None,
         };
         for key in secrets.chain(authority) {
-            self.secret(namespace, key)?;
+            self.secret(asker, request, key)?;
         }
         let mut said = self.said();
         // Nothing is sent to a server that is not trusted.
@@ -218,10 +218,19 @@ impl Script {
         outcome
     }
 
-    /// Whether there is the key of a Secret that a request needs.
-    fn secret(&self, namespace: &str, key: &SecretKey) -> Result<(), QueryFailure> {
-        let identity = ObjectRef::namespaced("v1", "Secret", namespace, &key.name);
+    /// Whether there is the key of a Secret that a request needs, and may be used for it.
+    fn secret(&self, asker: Asker<'_>, request: &HttpRequest, key: &SecretKey) -> Result<(), QueryFailure> {
+        let identity = ObjectRef::namespaced("v1", "Secret", asker.namespace, &key.name);
+        let host = request.server().map_err(|why| QueryFailure::Failed(why.to_owned()))?.host;
+        let sets = grants::secret(asker.secrets, &key.name, &host);
+        let sets = sets.map_err(|ungranted| QueryFailure::Denied(ungranted.to_string()))?;
         let there = self.cluster.object(&identity);
+        let labels = there.as_ref().and_then(|secret| secret.pointer("/metadata/labels").cloned());
+        let labels = labels.and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default();
+        if there.is_some() && !grants::carries_one(&sets, &labels) {
+            let why = format!("{identity} lacks the labels of the grant ({})", grants::shown(&sets));
+            return Err(QueryFailure::Denied(why));
+        }
         let found = there.as_ref().and_then(|secret| secret.get("data")?.get(&key.key));
         found.map(|_| ()).ok_or_else(|| QueryFailure::NotFound(format!("key {} of {identity}", key.key)))
     }
@@ -279,7 +288,7 @@ impl Outside for Script {
             Question::PodLog(log) => Found::new(self.log(log), at),
             Question::Objects(_) => Found::new(Err(QueryFailure::Failed("objects are found in the cache".into())), at),
             Question::Command(command) => Found::new(self.run(command), at),
-            Question::Http(request) => self.send(asker.namespace, request, false),
+            Question::Http(request) => self.send(asker, request, false),
         }
     }
 
@@ -293,7 +302,7 @@ impl Outside for Script {
                 self.said().deleted += usize::from(deleted);
                 Found::new(Ok(Finding::Deleted(deleted)), Some(self.cluster.now()))
             }
-            Deed::Http(request) => self.send(asker.namespace, request, true),
+            Deed::Http(request) => self.send(asker, request, true),
         };
         self.said().done.insert((asker.parent.clone(), action.id.clone()), found.clone());
         found

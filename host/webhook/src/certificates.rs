@@ -226,7 +226,7 @@ impl Certificates {
                 return Err(Error::Certificate { place: stored.place(), why });
             }
             // What everybody trusts already comes back; a new authority would be served before anybody trusts it.
-            let state = match known.clone() {
+            let state = match known.as_deref().cloned() {
                 Some(state) => state,
                 None => State::new(names.clone(), now, lifetimes).map_err(unmade)?,
             };
@@ -239,7 +239,7 @@ impl Certificates {
         *known = None;
         self.serve(&stored.place(), &state.leaf.certificate, &state.leaf.key)?;
         self.trust(state.bundle());
-        *known = Some(state.clone());
+        *known = Some(Box::new(state.clone()));
         if !*leading.borrow() {
             return Ok(false);
         }
@@ -267,7 +267,7 @@ struct Managed {
     lifetimes: Lifetimes,
     leading: Receiver<bool>,
     /// What was read last and could be served.
-    known: Option<State>,
+    known: Option<Box<State>>,
 }
 
 impl Keeper {

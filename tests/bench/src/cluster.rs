@@ -6,6 +6,7 @@ mod audit;
 mod cases;
 mod contenders;
 mod edit;
+mod failover;
 mod namespaces;
 mod parents;
 mod settled;
@@ -29,6 +30,11 @@ pub(crate) fn run(scale: Scale, report: &mut impl FnMut(Figure)) -> Result<(), E
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         parents::run(compiled.path(), scale, report).await?;
         admission::run(&Stage::with(&["las"], compiled.path()).await?, scale, report).await?;
+        let loaded =
+            Stage::with(&[MODULE, "las", "encrypted-policy", "endless_loop_reconcile"], compiled.path()).await?;
+        admission::run_loaded(&loaded, scale, report).await?;
+        drop(loaded);
+        failover::run(&Stage::with(&[MODULE], compiled.path()).await?, scale, report).await?;
         let stage = Stage::with(&[MODULE, "las", "sgxplugin"], compiled.path()).await?;
         let operator = settled::run(&stage, scale, report).await?;
         edit::run(&stage, &operator, scale, report).await

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::sources::Source;
 
 /// Where a reason is written out: a parent stalls, a file is refused, the operator tells of itself or of what it did.
-const WRITTEN: [&str; 4] = [
+const WRITTEN: [&str; 5] = [
     "Progress::Stalled { reason: \"",
     "Refused::lasting(\"",
+    "Self::lasting(\"",
     "self.tell.send((\"",
     "type_: EventType::Warning,\n        reason: \"",
 ];

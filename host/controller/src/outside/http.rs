@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderName, HeaderValue as Value, Method, Request, Respons
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use kube::Client;
 use operator_core::{Finding, HeaderValue, HttpRequest, HttpResponse, QueryFailure, Server, Trust};
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -17,7 +16,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    addresses, secrets,
+    addresses,
+    secrets::Secrets,
     trust::{self, Shown, Verifier},
 };
 use crate::Found;
@@ -50,15 +50,14 @@ pub struct Reach {
 
 /// Sends requests to servers.
 pub(super) struct Servers {
-    client: Client,
     reach: Reach,
     /// Reading the public roots takes milliseconds.
     system: OnceLock<Verifier>,
 }
 
 impl Servers {
-    pub(super) fn new(client: Client, reach: Reach) -> Self {
-        Self { client, reach, system: OnceLock::new() }
+    pub(super) fn new(reach: Reach) -> Self {
+        Self { reach, system: OnceLock::new() }
     }
 
     /// Hosts that may give tokens for any registry.
@@ -66,32 +65,32 @@ impl Servers {
         &self.reach.token_realms
     }
 
-    /// What talks to the API server, for Secrets.
-    pub(super) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// Sends a request with these further headers. Secrets that it names are in `namespace`.
-    pub(super) async fn send(&self, namespace: &str, request: &HttpRequest, more: &[(HeaderName, Value)]) -> Found {
+    /// Sends a request with these further headers.
+    pub(super) async fn send(
+        &self,
+        secrets: Secrets<'_>,
+        request: &HttpRequest,
+        more: &[(HeaderName, Value)],
+    ) -> Found {
         let shown = Shown::default();
-        let outcome = self.exchange(namespace, request, more, &shown).await;
+        let outcome = self.exchange(secrets, request, more, &shown).await;
         Found { outcome: outcome.map(Finding::Http), at: None, certificate: shown.get().cloned() }
     }
 
     async fn exchange(
         &self,
-        namespace: &str,
+        secrets: Secrets<'_>,
         request: &HttpRequest,
         more: &[(HeaderName, Value)],
         shown: &Shown,
     ) -> Result<HttpResponse, QueryFailure> {
         let server = request.server().map_err(|why| failed(request, why))?;
-        let message = self.message(namespace, request, &server, more).await?;
+        let message = self.message(secrets, request, &server, more).await?;
         if !server.secure {
             return speak(self.connect(&server).await?, message).await;
         }
         // Before anything is sent: what a Secret lacks is not the server's fault.
-        let verifier = self.verifier(namespace, &request.trust).await?;
+        let verifier = self.verifier(secrets, &request.trust, &server.host).await?;
         let config = trust::configuration(verifier, Shown::clone(shown))?;
         let name = ServerName::try_from(server.host.clone()).map_err(|error| failed(request, error))?;
         let stream = self.connect(&server).await?;
@@ -106,12 +105,12 @@ impl Servers {
         speak(stream, message).await
     }
 
-    async fn verifier(&self, namespace: &str, trust: &Trust) -> Result<Verifier, QueryFailure> {
+    async fn verifier(&self, secrets: Secrets<'_>, trust: &Trust, host: &str) -> Result<Verifier, QueryFailure> {
         match trust {
             Trust::Pinned(digest) => trust::pinned(digest),
             Trust::Ca(key) => {
-                let pem = secrets::value(&self.client, namespace, key).await?;
-                trust::authority(&pem, &format!("key {} of Secret {namespace}/{}", key.key, key.name))
+                let pem = secrets.value(key, host).await?;
+                trust::authority(&pem, &format!("key {} of Secret {}/{}", key.key, secrets.namespace(), key.name))
             }
             Trust::System => match self.system.get() {
                 Some(verifier) => Ok(Verifier::clone(verifier)),
@@ -122,7 +121,7 @@ impl Servers {
 
     async fn message(
         &self,
-        namespace: &str,
+        secrets: Secrets<'_>,
         request: &HttpRequest,
         server: &Server,
         more: &[(HeaderName, Value)],
@@ -140,34 +139,12 @@ impl Servers {
             if [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(&name) {
                 return Err(failed(request, format!("the host itself sets the header {name}")));
             }
-            headers.append(name, self.header(namespace, request, server, given).await?);
+            headers.append(name, header_value(secrets, request, server, given).await?);
         }
         for (name, value) in more {
             headers.insert(name, value.clone());
         }
         Ok(message)
-    }
-
-    async fn header(
-        &self,
-        namespace: &str,
-        request: &HttpRequest,
-        server: &Server,
-        given: &HeaderValue,
-    ) -> Result<Value, QueryFailure> {
-        match given {
-            HeaderValue::Plain(text) => value(text).map_err(|error| failed(request, error)),
-            HeaderValue::Secret(_) if !server.secure => {
-                Err(failed(request, "a secret is not sent without TLS; write https://"))
-            }
-            HeaderValue::Secret(key) => {
-                let text = secrets::value(&self.client, namespace, key).await?;
-                let place = || format!("key {} of Secret {namespace}/{} fits in no header", key.key, key.name);
-                let mut value = Value::from_bytes(text.trim_ascii()).map_err(|_| failed(request, place()))?;
-                value.set_sensitive(true);
-                Ok(value)
-            }
-        }
     }
 
     /// Connects to the first address that answers, and that is one where servers are asked.
@@ -199,6 +176,28 @@ impl Servers {
     async fn api_server(&self) -> Vec<SocketAddr> {
         let Some((host, port)) = &self.reach.api_server else { return Vec::new() };
         lookup_host((host.as_str(), *port)).await.map(Iterator::collect).unwrap_or_default()
+    }
+}
+
+/// The value of a header, read where it is.
+async fn header_value(
+    secrets: Secrets<'_>,
+    request: &HttpRequest,
+    server: &Server,
+    given: &HeaderValue,
+) -> Result<Value, QueryFailure> {
+    match given {
+        HeaderValue::Plain(text) => value(text).map_err(|error| failed(request, error)),
+        HeaderValue::Secret(_) if !server.secure => {
+            Err(failed(request, "a secret is not sent without TLS; write https://"))
+        }
+        HeaderValue::Secret(key) => {
+            let text = secrets.value(key, &server.host).await?;
+            let place = || format!("key {} of Secret {}/{} fits in no header", key.key, secrets.namespace(), key.name);
+            let mut value = Value::from_bytes(text.trim_ascii()).map_err(|_| failed(request, place()))?;
+            value.set_sensitive(true);
+            Ok(value)
+        }
     }
 }
 

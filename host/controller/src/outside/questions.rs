@@ -6,21 +6,17 @@ use std::{
     time::Duration,
 };
 
-use operator_core::{Finding, ObjectRef, Query};
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, sleep},
-};
+use operator_core::{ObjectRef, Query, Question};
+use tokio::time::{Instant, sleep};
 
 use super::{
-    Field, asked,
+    Field, Task, asked,
+    quotas::{self, Share},
     trail::{self, Whom},
     whom,
 };
 use crate::{Asker, Found, background::again_after_panics};
 
-/// Bytes of answers that are kept for one parent. As much as a module could take in: snapshots with it are copied into its memory.
-const QUOTA: usize = 4 * 1024 * 1024;
 /// Answers are forgotten that nobody has asked for in so long.
 const KEEP: Duration = Duration::from_hours(1);
 /// A question is not asked again sooner, whatever its interval.
@@ -33,22 +29,18 @@ pub(super) struct Questions {
 }
 
 struct Known {
+    module: String,
     /// Another question under the same id is a new one.
     query: Query,
     found: Found,
+    /// What the outcome takes of the quotas.
+    share: Share,
+    /// What the question takes of them.
+    _asking: Share,
     /// When somebody wanted it last.
     wanted: Instant,
     /// Asks; ends with this.
     _task: Task,
-}
-
-/// A task that is cancelled when nobody holds this any more.
-struct Task(AbortHandle);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Questions {
@@ -65,6 +57,12 @@ impl Questions {
             return known.found.clone();
         }
         let (this, whom) = (Arc::clone(self), whom(asker));
+        of_parent.remove(&query.id);
+        let asking = match self.field.quotas.take(&whom, size(&query.question)) {
+            Ok(share) => share,
+            Err(why) => return Found::failed(why),
+        };
+        let module = whom.module.clone();
         let task = tokio::spawn({
             let query = query.clone();
             async move {
@@ -73,7 +71,15 @@ impl Questions {
             }
         });
         let task = Task(task.abort_handle());
-        let new = Known { query: query.clone(), found: Found::pending(), wanted: Instant::now(), _task: task };
+        let new = Known {
+            module,
+            query: query.clone(),
+            found: Found::pending(),
+            share: Share::default(),
+            _asking: asking,
+            wanted: Instant::now(),
+            _task: task,
+        };
         of_parent.insert(query.id.clone(), new);
         Found::pending()
     }
@@ -86,6 +92,11 @@ impl Questions {
         }
     }
 
+    /// Asks nothing any longer for this module.
+    pub(super) fn revoke(&self, module: &str) {
+        self.known().values_mut().for_each(|of_parent| of_parent.retain(|_, known| known.module != module));
+    }
+
     pub(super) fn forget(&self, parent: &ObjectRef) {
         self.known().remove(parent);
     }
@@ -93,7 +104,7 @@ impl Questions {
     /// Asks, and asks again after each interval for as long as somebody wants to know.
     async fn pursue(self: Arc<Self>, whom: Whom, query: Query) {
         loop {
-            let asking = Box::pin(self.field.ask(&whom.namespace, &query));
+            let asking = Box::pin(self.field.ask(&whom, &query));
             let found = self.field.within(&whom.namespace, asked(&query.question), query.timeout, asking).await;
             let Some(found) = found else { return self.give_up(&whom.parent, &query) };
             if !self.learn(&whom, &query, found) {
@@ -116,12 +127,20 @@ impl Questions {
     fn learn(&self, whom: &Whom, query: &Query, found: Found) -> bool {
         let (mut known, parent) = (self.known(), &whom.parent);
         let Some(of_parent) = known.get_mut(parent) else { return false };
-        let found = within_quota(of_parent, query, found);
         let Some(known) = of_parent.get_mut(&query.id).filter(|known| known.query == *query) else { return false };
         if known.wanted.elapsed() > KEEP {
             of_parent.remove(&query.id);
             return false;
         }
+        // What was known before is given back first: of both, only one is kept.
+        known.share = Share::default();
+        let found = match self.field.quotas.take(whom, quotas::of_outcome(&found)) {
+            Ok(share) => {
+                known.share = share;
+                found
+            }
+            Err(why) => Found { at: found.at, ..Found::failed(why) },
+        };
         let changed = known.found.differs(&found);
         if changed {
             trail::asked(whom, query, &found);
@@ -141,24 +160,12 @@ fn interval(query: &Query) -> Duration {
     Duration::from_secs(query.interval.into()).max(SOONEST)
 }
 
-/// The outcome, or a failure where it would be too much together with what is kept for the parent already.
-fn within_quota(of_parent: &HashMap<String, Known>, query: &Query, found: Found) -> Found {
-    let others = of_parent.iter().filter(|(id, _)| **id != query.id);
-    let kept: usize = others.map(|(_, known)| size(&known.found)).sum();
-    if kept + size(&found) <= QUOTA {
-        return found;
-    }
-    let why =
-        format!("the answers for one resource are more than {QUOTA} bytes together; ask for less, or for fewer lines");
-    Found { at: found.at, ..Found::failed(why) }
-}
-
-/// Bytes of an outcome, roughly.
-fn size(found: &Found) -> usize {
-    match &found.outcome {
-        Ok(Finding::Http(response)) => response.body.len(),
-        Ok(Finding::Command(result)) => result.stdout.len() + result.stderr.len(),
-        Ok(Finding::Lines(lines)) => lines.iter().map(String::len).sum(),
-        Ok(Finding::Deleted(_) | Finding::Objects(_)) | Err(_) => 0,
+/// Bytes of a question, roughly.
+fn size(question: &Question) -> usize {
+    match question {
+        Question::Http(request) => quotas::of_request(request),
+        Question::Command(command) => command.command.iter().map(String::len).sum(),
+        Question::PodLog(log) => log.contains.len(),
+        Question::Objects(_) => 0,
     }
 }

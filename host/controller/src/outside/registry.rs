@@ -8,7 +8,7 @@ use operator_core::{
 };
 use serde::Deserialize;
 
-use super::{http::Servers, secrets};
+use super::{http::Servers, secrets::Secrets};
 use crate::Found;
 
 /// Registries whose tokens come from a host on another domain than theirs.
@@ -19,16 +19,16 @@ const ALIASES: [(&str, &str); 2] = [("registry-1.docker.io", "index.docker.io"),
 /// Sends a request; answers the challenge of a registry when the query asks for it.
 pub(super) async fn with_credentials(
     servers: &Servers,
-    namespace: &str,
+    secrets: Secrets<'_>,
     request: &HttpRequest,
     extensions: &[Extension],
 ) -> Found {
-    let first = servers.send(namespace, request, &[]).await;
-    let Some((_, secrets)) = extensions.iter().find(|(name, _)| name == REGISTRY_CREDENTIALS) else { return first };
+    let first = servers.send(secrets, request, &[]).await;
+    let Some((_, names)) = extensions.iter().find(|(name, _)| name == REGISTRY_CREDENTIALS) else { return first };
     let Some(challenge) = challenge(&first) else { return first };
-    let secrets = String::from_utf8_lossy(secrets);
-    match authorization(servers, namespace, request, &secrets, &challenge).await {
-        Ok(Some(authorization)) => servers.send(namespace, request, &[(header::AUTHORIZATION, authorization)]).await,
+    let names = String::from_utf8_lossy(names);
+    match authorization(servers, secrets, request, &names, &challenge).await {
+        Ok(Some(authorization)) => servers.send(secrets, request, &[(header::AUTHORIZATION, authorization)]).await,
         // Nothing to answer with: the refusal is the outcome.
         Ok(None) => first,
         Err(failure) => Found { outcome: Err(failure), ..first },
@@ -77,20 +77,20 @@ fn parse(text: &str) -> Option<Challenge> {
 /// The header that answers a challenge; none when there are no credentials for it.
 async fn authorization(
     servers: &Servers,
-    namespace: &str,
+    secrets: Secrets<'_>,
     request: &HttpRequest,
-    secrets: &str,
+    names: &str,
     challenge: &Challenge,
 ) -> Result<Option<HeaderValue>, QueryFailure> {
     let server = request.server().map_err(|why| QueryFailure::Failed(why.to_owned()))?;
     if !server.secure {
         return Err(QueryFailure::Failed(format!("{}: no credentials are sent without TLS", request.url)));
     }
-    let basic = credentials(servers, namespace, &server, secrets).await?;
+    let basic = credentials(secrets, &server, names).await?;
     match challenge {
         Challenge::Basic => Ok(basic),
         Challenge::Bearer { realm, parameters } => {
-            let token = token(servers, namespace, request, realm, parameters, basic).await?;
+            let token = token(servers, secrets, request, realm, parameters, basic).await?;
             Ok(Some(sensitive(&format!("Bearer {token}"))?))
         }
     }
@@ -98,7 +98,7 @@ async fn authorization(
 
 async fn token(
     servers: &Servers,
-    namespace: &str,
+    secrets: Secrets<'_>,
     request: &HttpRequest,
     realm: &str,
     parameters: &[(String, String)],
@@ -132,7 +132,7 @@ async fn token(
     }
     let authorization: Vec<(HeaderName, HeaderValue)> =
         basic.into_iter().map(|basic| (header::AUTHORIZATION, basic)).collect();
-    let answer = match servers.send(namespace, &ask, &authorization).await.outcome? {
+    let answer = match servers.send(secrets, &ask, &authorization).await.outcome? {
         Finding::Http(answer) => answer,
         other => return Err(refused(format!("unexpected {other:?}"))),
     };
@@ -189,20 +189,16 @@ struct Entry {
 }
 
 /// What the first of these Secrets has for this server, for basic authentication.
-async fn credentials(
-    servers: &Servers,
-    namespace: &str,
-    server: &Server,
-    secrets: &str,
-) -> Result<Option<HeaderValue>, QueryFailure> {
-    for name in secrets.lines().map(str::trim).filter(|name| !name.is_empty()) {
-        let secret = match secrets::secret(servers.client(), namespace, name).await {
+async fn credentials(secrets: Secrets<'_>, server: &Server, names: &str) -> Result<Option<HeaderValue>, QueryFailure> {
+    for name in names.lines().map(str::trim).filter(|name| !name.is_empty()) {
+        let secret = match secrets.secret(name, &server.host).await {
             Ok(secret) => secret,
             // The kubelet goes on with the next one too.
             Err(QueryFailure::NotFound(_)) => continue,
             Err(other) => return Err(other),
         };
-        let wrong = || QueryFailure::Failed(format!("Secret {namespace}/{name} holds no .dockerconfigjson"));
+        let wrong =
+            || QueryFailure::Failed(format!("Secret {}/{name} holds no .dockerconfigjson", secrets.namespace()));
         let config = secret.data.unwrap_or_default().remove(".dockerconfigjson").ok_or_else(wrong)?;
         let config: DockerConfig = serde_json::from_slice(&config.0).map_err(|_| wrong())?;
         if let Some(basic) = config.auths.iter().filter(|(key, _)| is_for(key, server)).find_map(|(_, e)| e.basic()) {

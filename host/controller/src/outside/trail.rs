@@ -2,9 +2,11 @@
 //! time and when its outcome changes. What is asked every minute would otherwise be all that the log holds. Names only: no body, no header,
 //! no output, and of a URL neither query nor fragment.
 
+use std::sync::Arc;
+
 use operator_core::{
     Action, Deed, Finding, HeaderValue, HttpRequest, ObjectRef, Query, QueryFailure, Question, Trust,
-    contract::extension::REGISTRY_CREDENTIALS,
+    contract::{SecretRule, extension::REGISTRY_CREDENTIALS},
 };
 use tracing::info;
 
@@ -17,6 +19,8 @@ pub(super) struct Whom {
     pub(super) parent: ObjectRef,
     /// Where the Secrets are that it names.
     pub(super) namespace: String,
+    /// Which of them it may name, for which servers.
+    pub(super) secrets: Arc<[SecretRule]>,
 }
 
 /// A question was asked.
@@ -45,7 +49,7 @@ pub(super) fn acted(whom: &Whom, action: &Action, found: &Found) {
 }
 
 fn record(whom: &Whom, what: &'static str, target: &str, secrets: &[String], found: &Found) {
-    let Whom { module, parent, namespace } = whom;
+    let Whom { module, parent, namespace, .. } = whom;
     let secrets: Vec<String> = secrets.iter().map(|name| format!("{namespace}/{name}")).collect();
     let secrets = secrets.join(", ");
     info!(target: "trail", module, %parent, what, on = target, secrets, outcome = outcome(found), "outside");

@@ -2,7 +2,9 @@
 //! so much of it for one namespace, and so much of it at one server; and a server that stays silent is left alone for a while.
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -47,23 +49,33 @@ struct Silence {
 }
 
 /// One semaphore a name, as long as somebody has it.
-struct Groups {
+pub(super) struct Groups<Name = String> {
     size: usize,
-    groups: Mutex<HashMap<String, Arc<Semaphore>>>,
+    groups: Mutex<HashMap<Name, Arc<Semaphore>>>,
 }
 
-impl Groups {
-    fn new(size: usize) -> Self {
+/// So many semaphores are kept that nobody may have.
+const UNUSED: usize = 64;
+
+impl<Name: Eq + Hash> Groups<Name> {
+    pub(super) fn new(size: usize) -> Self {
         Self { size, groups: Mutex::default() }
     }
 
-    fn of(&self, name: &str) -> Arc<Semaphore> {
+    pub(super) fn of<N>(&self, name: &N) -> Arc<Semaphore>
+    where
+        Name: Borrow<N>,
+        N: Eq + Hash + ToOwned<Owned = Name> + ?Sized,
+    {
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(group) = groups.get(name) {
             return Arc::clone(group);
         }
-        // A permit holds its semaphore, so what only this map holds is in nobody's use.
-        groups.retain(|_, group| Arc::strong_count(group) > 1);
+        // Only when the map would have to grow: a look at all of them for each new name is the square of their number.
+        if groups.len() >= UNUSED && groups.len() == groups.capacity() {
+            // A permit holds its semaphore, so what only this map holds is in nobody's use.
+            groups.retain(|_, group| Arc::strong_count(group) > 1);
+        }
         let group = Arc::new(Semaphore::new(self.size));
         groups.insert(name.to_owned(), Arc::clone(&group));
         group

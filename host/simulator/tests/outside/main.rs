@@ -22,7 +22,7 @@ use http::Request;
 use operator_controller::{Asker, Beyond, Clock, Found, Outside, Reach, Store};
 use operator_core::{
     Action, Deed, Extension, Finding, HttpRequest, HttpResponse, ObjectRef, Query, QueryFailure, Question, SecretKey,
-    Trust,
+    Trust, contract::SecretRule,
 };
 use operator_simulator::FakeCluster;
 use serde_json::{Value, json};
@@ -47,6 +47,8 @@ struct Stage {
     woken: UnboundedReceiver<ObjectRef>,
     cluster: FakeCluster,
     parent: ObjectRef,
+    /// Those that it may name.
+    secrets: Vec<SecretRule>,
 }
 
 impl Stage {
@@ -66,6 +68,7 @@ impl Stage {
             woken,
             cluster,
             parent: ObjectRef::namespaced("example.org/v1", "Thing", "team", "t"),
+            secrets: vec![secret_rule("*", &[], "*")],
         };
         stage.post(
             "/api/v1/namespaces",
@@ -89,7 +92,7 @@ impl Stage {
     }
 
     fn asker(&self) -> Asker<'_> {
-        Asker { module: "told", parent: &self.parent, namespace: "team" }
+        Asker { module: "told", parent: &self.parent, namespace: "team", secrets: &self.secrets }
     }
 
     /// The parent was brought back.
@@ -108,6 +111,11 @@ impl Stage {
     async fn asked(&mut self, request: HttpRequest) -> Found {
         self.found(&query(request)).await
     }
+}
+
+fn secret_rule(name: &str, labels: &[(&str, &str)], host: &str) -> SecretRule {
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    SecretRule { names: vec![name.to_owned()], labels, hosts: vec![host.to_owned()] }
 }
 
 fn request(method: &str, url: &str, trust: Trust) -> HttpRequest {

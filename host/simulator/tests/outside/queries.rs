@@ -73,6 +73,35 @@ async fn a_header_may_come_from_a_secret_and_is_sent_by_tls_only() {
 }
 
 #[tokio::test]
+async fn a_secret_is_used_only_where_one_grant_covers_its_name_its_labels_and_the_host() {
+    let server = Server::secure(|_| message(200, &[], "")).await;
+    let denied = |found: Found| match found.outcome {
+        Err(QueryFailure::Denied(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let refused = [
+        (vec![], "Secret authority for requests to 127.0.0.1 is not granted"),
+        (vec![secret_rule("authority", &[], "*.svc"), secret_rule("other", &[], "*")], "is not granted"),
+        (
+            vec![secret_rule("auth*", &[("for", "cas")], "*")],
+            "Secret authority lacks the labels of the grant (for=cas)",
+        ),
+    ];
+    for (rules, expected) in refused {
+        let mut stage = Stage::reaching(&[&server]);
+        stage.secret("authority", "Opaque", "ca.crt", &server.authority);
+        stage.secrets = rules;
+        let why = denied(stage.asked(request("GET", &server.url, ca())).await);
+        assert!(why.contains(expected), "{why}");
+    }
+    assert_eq!(server.connections(), 0);
+    let mut stage = Stage::reaching(&[&server]);
+    stage.secret("authority", "Opaque", "ca.crt", &server.authority);
+    stage.secrets = vec![secret_rule("auth*", &[], "127.0.0.1")];
+    assert_eq!(response(&stage.asked(request("GET", &server.url, ca())).await).status, 200);
+}
+
+#[tokio::test]
 async fn a_changed_answer_brings_the_parent_back_and_an_equal_one_does_not() {
     let times = AtomicU32::new(0);
     let server = Server::plain(move |_| {

@@ -63,10 +63,53 @@ async fn a_question_that_is_no_longer_asked_is_dropped_at_once() {
     let get = query(request("GET", &server.url, Trust::System));
     stage.beyond.find(stage.asker(), &get);
     requests(&server, 1).await;
-    stage.beyond.keep(&stage.parent, std::slice::from_ref(&get));
+    stage.beyond.keep(&stage.parent, std::slice::from_ref(&get), &[]);
     assert_eq!(server.connections(), 1, "it is still asked");
-    stage.beyond.keep(&stage.parent, &[]);
+    stage.beyond.keep(&stage.parent, &[], &[]);
     server.no_connection().await;
+}
+
+#[tokio::test]
+async fn an_action_that_is_no_longer_asked_for_before_its_turn_is_never_begun() {
+    let (server, answers) = hanging().await;
+    let mut stage = Stage::reaching(&[&server]);
+    let get = query(request("GET", &server.url, Trust::System));
+    let all: Vec<Query> = (0..16).map(|n| Query { id: format!("q{n}"), timeout: 60, ..get.clone() }).collect();
+    for query in &all {
+        stage.beyond.find(stage.asker(), query);
+    }
+    requests(&server, 16).await;
+    let put = action(request("PUT", &server.url, Trust::System));
+    stage.beyond.act(stage.asker(), &put);
+    stage.beyond.keep(&stage.parent, &all, &[]);
+    answers.store(true, Ordering::SeqCst);
+    stage.beyond.keep(&stage.parent, &[], &[]);
+    // Whoever waits for a turn gets it in order.
+    assert_eq!(response(&stage.found(&get).await).body, b"well");
+    assert!(server.requests().iter().all(|request| request.starts_with("GET")), "{:?}", server.requests());
+}
+
+#[tokio::test]
+async fn what_is_under_way_for_a_module_that_may_do_something_else_now_is_given_up() {
+    let (server, _) = hanging().await;
+    let stage = Stage::reaching(&[&server]);
+    stage.beyond.find(stage.asker(), &query(request("GET", &server.url, Trust::System)));
+    stage.beyond.act(stage.asker(), &action(request("PUT", &server.url, Trust::System)));
+    requests(&server, 2).await;
+    stage.beyond.revoke("another");
+    assert_eq!(server.connections(), 2);
+    stage.beyond.revoke(stage.asker().module);
+    server.no_connection().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_more_than_the_quota_of_its_parent_is_not_sent() {
+    let server = Server::plain(|_| message(200, &[], "")).await;
+    let stage = Stage::reaching(&[&server]);
+    let large = HttpRequest { body: vec![b'x'; 5 * 1024 * 1024], ..request("PUT", &server.url, Trust::System) };
+    assert!(failed(&stage.beyond.act(stage.asker(), &action(large))).contains("more than 4194304 bytes together"));
+    let fits = HttpRequest { body: vec![b'x'; 1024 * 1024], ..request("PUT", &server.url, Trust::System) };
+    assert_eq!(stage.beyond.act(stage.asker(), &action(fits)), Found::pending());
 }
 
 #[tokio::test]

@@ -380,6 +380,6 @@ fn a_parent_that_nobody_serves_says_so_and_is_let_go_by_the_same_rule() {
     let outcome = stage.once();
     assert!(is_stalled(&outcome, "ModuleNotServing"), "{outcome:?}");
     let status = stage.object(&stage.parent).unwrap()["status"].to_string();
-    assert!(status.contains("the file of module told was removed; put it back"), "{status}");
+    assert!(status.contains("there is no file of module told; put it back"), "{status}");
     assert!(stage.object(&map_ref("m")).is_some(), "what it made stays");
 }

@@ -6,6 +6,7 @@ mod https;
 mod judges;
 mod keys;
 mod load;
+mod loaded;
 pub(crate) mod native;
 mod policy;
 mod reviews;
@@ -29,12 +30,19 @@ pub(crate) async fn run(stage: &Stage, scale: Scale, report: &mut impl FnMut(Fig
     tell("validations ...");
     let folder = Folder::new()?;
     let [constant, native] = [Part::Constant.server(folder.path())?, Part::Native.server(folder.path())?];
-    let ours = Ours::start(stage).await?;
+    let ours = Ours::start(stage, &[]).await?;
     https::run(stage, &ours, [&constant, &native], &folder, scale, report).await?;
     tell("validations through the API server ...");
     ours.withdraw(stage).await?;
     let judges = judges::all(&ours, &native, &folder)?;
     through::run(stage, &judges, scale, report).await
+}
+
+/// The same while all threads for modules are busy.
+pub(crate) async fn run_loaded(stage: &Stage, scale: Scale, report: &mut impl FnMut(Figure)) -> Result<(), Error> {
+    let folder = Folder::new()?;
+    let native = Part::Native.server(folder.path())?;
+    loaded::run(stage, &native, &folder, scale, report).await
 }
 
 impl Ours {

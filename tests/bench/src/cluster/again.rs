@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kube::Client;
 use serde_json::json;
 
 use super::{
@@ -35,10 +36,10 @@ pub(crate) async fn nodes(stage: &Stage, names: &[&str]) -> Result<(), Error> {
 }
 
 /// Gives a node another label, which says nothing.
-pub(crate) async fn change_node(stage: &Stage, round: usize) -> Result<(), Error> {
+pub(crate) async fn change_node(client: &Client, round: usize) -> Result<(), Error> {
     let change = json!({"metadata": {"labels": {"example.com/round": round.to_string()}}}).to_string().into_bytes();
     let (path, merge) = (format!("/api/v1/nodes/{NODE}"), "application/merge-patch+json");
-    send(&stage.client, "PATCH", &path, merge, change).await.map(drop)
+    send(client, "PATCH", &path, merge, change).await.map(drop)
 }
 
 /// Because of a label of a node.
@@ -48,7 +49,7 @@ pub(crate) async fn changed_node(
     (parents, count): (usize, Count),
     round: usize,
 ) -> Result<f64, Error> {
-    pass(operator, parents, count, async || change_node(stage, round).await).await
+    pass(operator, parents, count, async || change_node(&stage.client, round).await).await
 }
 
 /// Because their module was loaded again: then it is called for each of them.

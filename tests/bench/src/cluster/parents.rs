@@ -150,7 +150,7 @@ async fn looks(stage: &Stage, process: &Process, user: &str, amount: Amount) -> 
     let (before, cpu) = (written(), process.cpu()?);
     for pass in 0..amount.passes {
         let wanted = process.reconciles().await? + number(amount.parents) - 0.5;
-        again::change_node(stage, pass).await?;
+        again::change_node(&stage.client, pass).await?;
         until("a look at all parents", Duration::from_millis(100), async || {
             Ok((process.reconciles().await? >= wanted).then_some(()))
         })

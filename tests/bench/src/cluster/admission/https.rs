@@ -23,7 +23,7 @@ use crate::{
 
 /// The operator, and where its webhooks are.
 pub(super) struct Ours {
-    _operator: Operator,
+    pub(super) operator: Operator,
     pub(super) address: SocketAddr,
     /// Who vouches for the certificate of its webhooks, in PEM.
     pub(super) authorities: Vec<u8>,
@@ -31,12 +31,12 @@ pub(super) struct Ours {
 
 impl Ours {
     /// Starts it and waits until it has registered its webhooks.
-    pub(super) async fn start(stage: &Stage) -> Result<Self, Error> {
+    pub(super) async fn start(stage: &Stage, more: &[&str]) -> Result<Self, Error> {
         // The certificate is made for the address, so it has to be known before.
         let address = free_address()?;
         let (bind, url) = (address.to_string(), url(address, ""));
         let flags = ["--webhooks", "on", "--webhook-bind-address", &bind, "--webhook-url", &url];
-        let (operator, _) = Operator::start(stage, &flags).await?;
+        let (operator, _) = Operator::start(stage, &[&flags, more].concat()).await?;
         let authorities =
             until("the certificate", Duration::from_millis(100), async || authorities(stage).await).await?;
         let configurations = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
@@ -44,7 +44,7 @@ impl Ours {
             Ok(stage.get(configurations).await?.contains(reviews::VALIDATE).then_some(()))
         })
         .await?;
-        Ok(Self { _operator: operator, address, authorities })
+        Ok(Self { operator, address, authorities })
     }
 }
 

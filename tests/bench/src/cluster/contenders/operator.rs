@@ -39,7 +39,12 @@ struct Log {
 impl Operator {
     /// Starts one and waits until it is ready; gives how long that took.
     pub(crate) async fn start(stage: &Stage, more: &[&str]) -> Result<(Self, Duration), Error> {
-        let kubeconfig = stage.ring.kubeconfig(&Identity::admin(OPERATOR))?;
+        Self::start_as(stage, OPERATOR, more).await
+    }
+
+    /// The same, under another name to the API server.
+    pub(crate) async fn start_as(stage: &Stage, user: &str, more: &[&str]) -> Result<(Self, Duration), Error> {
+        let kubeconfig = stage.ring.kubeconfig(&Identity::admin(user))?;
         let mut command = Command::new(program()?);
         command
             .args(["run", "--namespace", HOME, "--metrics-bind-address", "127.0.0.1:0"])

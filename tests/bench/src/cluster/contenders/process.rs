@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    process::{Child, ExitStatus},
+    process::{Child, Command, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -46,9 +46,15 @@ impl Process {
 
     /// The sum of all samples of a metric.
     pub(crate) async fn metric(&self, name: &str) -> Result<f64, Error> {
+        self.metric_of(name, "").await
+    }
+
+    /// The sum of all samples of a metric whose labels hold this text.
+    pub(crate) async fn metric_of(&self, name: &str, labels: &str) -> Result<f64, Error> {
         let text = get(self.metrics, "/metrics").await?;
+        let text = text.lines().filter(|line| line.contains(labels));
         let is = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
-        Ok(text.lines().filter(is).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        Ok(text.filter(is).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
     /// How many reconciles there were.
@@ -72,6 +78,12 @@ impl Process {
             Ok((count > 0.0 && since.elapsed() >= quiet).then_some(()))
         })
         .await
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) -> Result<(), Error> {
+        let status = Command::new("kill").args(["-s", name]).arg(self.child.0.id().to_string()).status()?;
+        if status.success() { Ok(()) } else { Err(Error::Unexpected(format!("kill -s {name}: {status}"))) }
     }
 
     /// Its resident memory, in millions of bytes.
