@@ -18,6 +18,8 @@ use crate::{
 pub(crate) struct Arguments {
     /// The benchmark; all of them without a name.
     name: Option<String>,
+    /// Of `cluster`, only these figures: parents, admission, loaded, failover, settled.
+    group: Option<String>,
     /// One JSON line a figure: name, value, unit, yardstick, ratio, spread, rounds; commit, date, machine.
     #[arg(long)]
     json: bool,
@@ -42,7 +44,11 @@ pub(crate) fn command(workspace: &Workspace, arguments: &Arguments) -> Result<()
     build(workspace, "building the benchmarks (minutes, the first time)", &programs)?;
     plan.next();
     let mut command = Command::new(workspace.program(profile, "bench"));
-    command.current_dir(&workspace.root).args(&arguments.name).envs(modules::environment(workspace, profile));
+    command
+        .current_dir(&workspace.root)
+        .args(&arguments.name)
+        .args(&arguments.group)
+        .envs(modules::environment(workspace, profile));
     command.args(arguments.json.then_some("--json")).args(arguments.quick.then_some("--quick"));
     cargo::show("the benchmark", &mut command)
 }

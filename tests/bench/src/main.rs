@@ -1,4 +1,4 @@
-//! `bench [NAME] [--json] [--quick]`: figures, each against its yardstick in the same run. Numbers that were reached stand in `README.md`.
+//! `bench [NAME [GROUP]] [--json] [--quick]`: figures, each against its yardstick in the same run. Numbers that were reached stand in `README.md`.
 
 mod aims;
 mod cluster;
@@ -25,6 +25,9 @@ use crate::{
 struct Arguments {
     /// The benchmark; all of them without a name.
     name: Option<Name>,
+    /// Of `cluster`, only these figures.
+    #[arg(requires = "name")]
+    group: Option<cluster::Group>,
     /// One JSON line a figure: name, value, unit, yardstick, ratio, spread, rounds; aim, verdict; commit, date, machine.
     #[arg(long)]
     json: bool,
@@ -123,11 +126,11 @@ fn measure(arguments: &Arguments, scale: Scale) -> Result<(), Error> {
     match arguments.name {
         Some(Name::Engine) => engine::run(scale, &mut report),
         Some(Name::Kinds) => kinds::run(scale, &mut report),
-        Some(Name::Cluster) => cluster::run(scale, &mut report),
+        Some(Name::Cluster) => cluster::run(arguments.group, scale, &mut report),
         None => {
             engine::run(scale, &mut report)?;
             kinds::run(scale, &mut report)?;
-            cluster::run(scale, &mut report)
+            cluster::run(None, scale, &mut report)
         }
     }
 }
