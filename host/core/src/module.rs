@@ -44,9 +44,16 @@ pub struct Generation {
     pub digest: Arc<str>,
 }
 
-/// `name version (sha256:0123456789ab)`.
+/// `name version (sha256:0123456789ab)`, as far as they are known: of a module that is not there they are not.
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} (sha256:{})", self.name, self.version, self.digest.get(..12).unwrap_or(&self.digest))
+        f.write_str(&self.name)?;
+        if !self.version.is_empty() {
+            write!(f, " {}", self.version)?;
+        }
+        match self.digest.get(..12).unwrap_or(&self.digest) {
+            "" => Ok(()),
+            digest => write!(f, " (sha256:{digest})"),
+        }
     }
 }

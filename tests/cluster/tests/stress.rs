@@ -289,8 +289,11 @@ fn grants(name: &str, change: impl FnOnce(&mut Value)) -> String {
 
 #[tokio::test]
 async fn a_removed_module_holds_up_no_deletion_for_longer_than_the_administrator_allows() {
-    let stage = Stage::with(&["as_told"]).await;
-    let grants = grants("as_told", |allowance| allowance["finalizers"] = json!({"releaseAfter": 3}));
+    // A replica without any module is not ready.
+    let stage = Stage::with(&["as_told", "good"]).await;
+    let of_one = grants("as_told", |allowance| allowance["finalizers"] = json!({"releaseAfter": 3}));
+    let of_other = grants("good", |_| ());
+    let grants = format!("{},{}", of_one.strip_suffix('}').unwrap(), of_other.strip_prefix('{').unwrap());
     let operator = stage.operator(&["--grants", &grants]).await;
     stage.apply_value(&wish("w", &json!({"maps": [map("m")]})), WISHES, "wishes").await;
     soon("the child", || stage.get("v1", "configmaps", Some("default"), "m")).await;

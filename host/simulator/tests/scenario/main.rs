@@ -34,6 +34,7 @@ fn manifest() -> Manifest {
                     "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}}}],
         "grants": {
             "http": [{"host": "server.example", "ports": [8081], "methods": ["GET", "PUT"]}],
+            "secrets": [{"names": ["token", "ca"], "hosts": ["server.example"]}],
             "commands": [{"containers": ["main"], "programs": ["tool"], "namespaces": "all"}],
         },
     }))
