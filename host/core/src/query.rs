@@ -107,6 +107,19 @@ pub struct Server {
 }
 
 impl HttpRequest {
+    /// The keys of Secrets that it names.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretKey> {
+        let headers = self.headers.iter().filter_map(|(_, value)| match value {
+            HeaderValue::Secret(key) => Some(key),
+            HeaderValue::Plain(_) => None,
+        });
+        let authority = match &self.trust {
+            Trust::Ca(key) => Some(key),
+            Trust::System | Trust::Pinned(_) => None,
+        };
+        headers.chain(authority)
+    }
+
     /// Where it goes. What is granted and what is connected to are read from the URL by this one function, so that they cannot
     /// differ.
     ///

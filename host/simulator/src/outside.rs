@@ -7,8 +7,8 @@ use std::{
 
 use operator_controller::{Asker, Clock, Found, Outside};
 use operator_core::{
-    Action, CommandQuery, CommandResult, Deed, Finding, HeaderValue, HttpRequest, HttpResponse, ObjectRef, PodLogQuery,
-    Query, QueryFailure, Question, SecretKey, Trust, grants,
+    Action, CommandQuery, CommandResult, Deed, Finding, HttpRequest, HttpResponse, ObjectRef, PodLogQuery, Query,
+    QueryFailure, Question, SecretKey, Trust, grants,
 };
 use serde_json::Value;
 
@@ -193,15 +193,7 @@ impl Script {
     }
 
     fn exchange(&self, asker: Asker<'_>, request: &HttpRequest, action: bool) -> Result<HttpResponse, QueryFailure> {
-        let secrets = request.headers.iter().filter_map(|(_, value)| match value {
-            HeaderValue::Secret(key) => Some(key),
-            HeaderValue::Plain(_) => None,
-        });
-        let authority = match &request.trust {
-            Trust::Ca(key) => Some(key),
-            Trust::System | Trust::Pinned(_) => None,
-        };
-        for key in secrets.chain(authority) {
+        for key in request.secrets() {
             self.secret(asker, request, key)?;
         }
         let mut said = self.said();

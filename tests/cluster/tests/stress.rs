@@ -46,14 +46,6 @@ async fn replicas(
     (proxy, [one, two])
 }
 
-/// How often the writer changes, once the last of these has written.
-async fn changes(stage: &Stage, last: &str) -> usize {
-    let writers =
-        async || -> Vec<String> { stage.writers().into_iter().filter(|user| user.starts_with("replica-")).collect() };
-    let writers = until("the last one's writes", writers, |writers| writers.iter().any(|user| user == last)).await;
-    writers.windows(2).filter(|pair| pair[0] != pair[1]).count()
-}
-
 #[tokio::test]
 async fn a_replica_that_loses_its_lease_in_the_middle_of_its_work_cancels_it_and_writes_nothing_more() {
     let stage = Stage::with(&["good"]).await;
@@ -87,7 +79,7 @@ async fn a_replica_that_loses_its_lease_in_the_middle_of_its_work_cancels_it_and
     assert!(one.log().iter().any(lost), "it noticed");
     one.stop().await;
     two.stop().await;
-    assert!(changes(&stage, "replica-2").await <= 1, "first one, then two, never both");
+    assert!(stage.changes_of_writer("replica-2").await <= 1, "first one, then two, never both");
 }
 
 #[tokio::test]
@@ -111,7 +103,7 @@ async fn a_replica_that_is_asked_to_end_cancels_what_hangs_and_ends_before_the_n
     one.stop().await;
     soon("the child", || stage.sentence("hello", "Hello, you!")).await;
     two.stop().await;
-    assert_eq!(changes(&stage, "replica-2").await, 1, "first one, then two, never both");
+    assert_eq!(stage.changes_of_writer("replica-2").await, 1, "first one, then two, never both");
 }
 
 /// A process that is stopped cannot know that its lease has run out; the first thing that it asks when it goes on is whether it may write.
@@ -141,7 +133,7 @@ async fn a_replica_that_was_frozen_while_another_took_over_writes_nothing_when_i
     soon("a replica that knows", || std::future::ready(one.log().iter().any(lost).then_some(()))).await;
     one.stop().await;
     two.stop().await;
-    assert_eq!(changes(&stage, "replica-2").await, 1, "first one, then two, never both");
+    assert_eq!(stage.changes_of_writer("replica-2").await, 1, "first one, then two, never both");
 }
 
 /// The watch of one kind brings nothing any more: each one that begins is swallowed.

@@ -275,14 +275,6 @@ async fn a_label_on_somebody_elses_object_leaves_everything_else_of_it_alone() {
     operator.stop().await;
 }
 
-/// How often who writes changed, as the audit log shows it, which has the writes of the last one too.
-async fn changes(stage: &Stage, last: &str) -> usize {
-    let writers =
-        async || -> Vec<String> { stage.writers().into_iter().filter(|user| user.starts_with("replica-")).collect() };
-    let writers = until("the last one's writes", writers, |writers| writers.iter().any(|user| user == last)).await;
-    writers.windows(2).filter(|pair| pair[0] != pair[1]).count()
-}
-
 #[tokio::test]
 async fn after_a_signal_the_next_replica_takes_the_lease_at_its_next_look_and_never_writes_beside_the_first() {
     let stage = Stage::with(&["good"]).await;
@@ -302,7 +294,7 @@ async fn after_a_signal_the_next_replica_takes_the_lease_at_its_next_look_and_ne
     stage.greet("hello-0", "all").await;
     soon("the second replica's write", || stage.sentence("hello-0", "Hello, all!")).await;
     two.stop().await;
-    assert_eq!(changes(&stage, "replica-2").await, 1, "first one, then two, never both");
+    assert_eq!(stage.changes_of_writer("replica-2").await, 1, "first one, then two, never both");
     stage.was_handed_over_at_once("replica-1", "replica-2");
 }
 
@@ -320,7 +312,7 @@ async fn after_a_kill_the_next_replica_writes_when_the_lease_has_run_out_and_nev
     stage.greet("hello", "all").await;
     soon("the second replica's write", || stage.sentence("hello", "Hello, all!")).await;
     two.stop().await;
-    assert_eq!(changes(&stage, "replica-2").await, 1, "first one, then two, never both");
+    assert_eq!(stage.changes_of_writer("replica-2").await, 1, "first one, then two, never both");
     let handover = stage.handover("replica-1", "replica-2");
     let taken = handover.last().unwrap().at;
     assert!(taken > end, "taken at {taken}, and it runs out at {end}");

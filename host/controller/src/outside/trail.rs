@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use operator_core::{
-    Action, Deed, Finding, HeaderValue, HttpRequest, ObjectRef, Query, QueryFailure, Question, Trust,
+    Action, Deed, Finding, HttpRequest, ObjectRef, Query, QueryFailure, Question,
     contract::{SecretRule, extension::REGISTRY_CREDENTIALS},
 };
 use tracing::info;
@@ -62,15 +62,7 @@ fn target(request: &HttpRequest) -> String {
 
 /// The Secrets that a request names, as `name key`.
 fn secrets(request: &HttpRequest) -> Vec<String> {
-    let headers = request.headers.iter().filter_map(|(_, value)| match value {
-        HeaderValue::Secret(key) => Some(key),
-        HeaderValue::Plain(_) => None,
-    });
-    let authority = match &request.trust {
-        Trust::Ca(key) => Some(key),
-        Trust::System | Trust::Pinned(_) => None,
-    };
-    headers.chain(authority).map(|key| format!("{} {}", key.name, key.key)).collect()
+    request.secrets().map(|key| format!("{} {}", key.name, key.key)).collect()
 }
 
 fn outcome(found: &Found) -> String {

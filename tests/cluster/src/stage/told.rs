@@ -6,7 +6,7 @@ use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{APART, Operator, Stage, soon};
+use super::{APART, Operator, Stage, soon, until};
 use crate::Identity;
 
 impl Stage {
@@ -99,6 +99,15 @@ impl Stage {
         events.retain(|event| !APART.iter().any(|kind| event["objectRef"]["resource"] == *kind));
         events.sort_by_key(|event| event["requestReceivedTimestamp"].as_str().map(str::to_owned));
         events.iter().filter_map(|event| event["user"]["username"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// How often the writer changes among replicas, once the last of these has written.
+    pub async fn changes_of_writer(&self, last: &str) -> usize {
+        let writers = async || -> Vec<String> {
+            self.writers().into_iter().filter(|user| user.starts_with("replica-")).collect()
+        };
+        let writers = until("the last one's writes", writers, |writers| writers.iter().any(|user| user == last)).await;
+        writers.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
 
     /// Who wrote what is no lease before a moment.
