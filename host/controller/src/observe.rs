@@ -184,14 +184,8 @@ fn denied(ctx: &Context, question: &Question, place: Place<'_>) -> Option<QueryF
     let Some(found) = ctx.cache.get(&identity).and_then(|pod| pod.identity().ok()) else {
         return Some(QueryFailure::NotFound(identity.to_string()));
     };
-    let labels = &found.metadata.labels;
-    if grants::carries_one(&sets, labels) {
-        return None;
-    }
-    Some(QueryFailure::Denied(format!(
-        "{identity} lacks the labels of the grant ({}); ask about pods that carry them",
-        grants::shown(&sets)
-    )))
+    let why = grants::lacks_labels(&sets, &found.metadata.labels)?;
+    Some(QueryFailure::Denied(format!("{identity} {why}; ask about pods that carry them")))
 }
 
 fn find(cache: &dyn Cache, query: &ObjectQuery) -> Result<Finding, QueryFailure> {

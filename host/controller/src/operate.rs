@@ -237,10 +237,6 @@ impl Operator {
     /// that none serves it.
     fn put(self: &Arc<Self>, unit: Unit) {
         let (name, unit) = (unit.name().to_owned(), Arc::new(unit));
-        if self.unit(&name).is_some_and(|before| before.ctx.grants != unit.ctx.grants) {
-            // What is under way was allowed by the grants before.
-            self.around.outside.revoke(&name);
-        }
         let before = {
             let mut units = self.units.write().unwrap_or_else(PoisonError::into_inner);
             let takes = |other: &Unit| other.parents().any(|kind| unit.serves(&kind.0, &kind.1));
@@ -253,6 +249,10 @@ impl Operator {
             });
             units.insert(name.clone(), Arc::clone(&unit))
         };
+        if before.as_ref().is_some_and(|before| before.ctx.grants != unit.ctx.grants) {
+            // What is under way was allowed by the grants before. Not sooner than here: until now it could be asked anew.
+            self.around.outside.revoke(&name);
+        }
         self.follow();
         if before.is_none() {
             for number in 0..WORKERS {

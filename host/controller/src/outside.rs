@@ -16,7 +16,9 @@ mod turns;
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
-use operator_core::{Action, BoxFuture, Deed, Finding, HttpRequest, ObjectRef, Query, QueryFailure, Question};
+use operator_core::{
+    Action, BoxFuture, Deed, Finding, HttpRequest, ObjectRef, Query, QueryFailure, Question, contract::SecretRule,
+};
 use tokio::{
     sync::{
         mpsc::UnboundedSender,
@@ -26,9 +28,7 @@ use tokio::{
 };
 
 pub use self::http::Reach;
-use self::{
-    deeds::Deeds, http::Servers, questions::Questions, quotas::Quotas, secrets::Secrets, trail::Whom, turns::Turns,
-};
+use self::{deeds::Deeds, http::Servers, questions::Questions, quotas::Quotas, secrets::Secrets, turns::Turns};
 use crate::{Asker, Cache, Clock, Found, Outside, Store, apply, lease::leadership_lost};
 
 /// Finds out what modules ask beyond Kubernetes objects, and does what they want done there.
@@ -120,6 +120,16 @@ impl Drop for Task {
 }
 
 /// For whom something is asked or done.
+#[derive(Clone, Debug)]
+struct Whom {
+    module: String,
+    parent: ObjectRef,
+    /// Where the Secrets are that it names.
+    namespace: String,
+    /// Which of them it may name, for which servers.
+    secrets: Arc<[SecretRule]>,
+}
+
 fn whom(asker: Asker<'_>) -> Whom {
     let Asker { module, parent, namespace, secrets } = asker;
     Whom { module: module.to_owned(), parent: parent.clone(), namespace: namespace.to_owned(), secrets: secrets.into() }

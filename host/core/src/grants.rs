@@ -188,17 +188,17 @@ pub fn secret<'a>(
     Ok(sets)
 }
 
-/// Whether an object carries one of these sets of labels.
-pub fn carries_one(sets: &[&BTreeMap<String, String>], labels: &BTreeMap<String, String>) -> bool {
-    sets.iter().any(|set| set.iter().all(|(key, value)| labels.get(key) == Some(value)))
-}
-
-/// Sets of labels as text: `a=b, c=d or e=f`.
-pub fn shown(sets: &[&BTreeMap<String, String>]) -> String {
-    let set = |set: &&BTreeMap<String, String>| {
+/// What is wrong with an object that must carry one of these sets of labels and carries none; none when it does.
+pub fn lacks_labels(sets: &[&BTreeMap<String, String>], labels: &BTreeMap<String, String>) -> Option<String> {
+    let carries = |set: &&BTreeMap<String, String>| set.iter().all(|(key, value)| labels.get(key) == Some(value));
+    if sets.iter().any(carries) {
+        return None;
+    }
+    let shown = |set: &&BTreeMap<String, String>| {
         set.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
     };
-    sets.iter().map(set).collect::<Vec<_>>().join(" or ")
+    let sets = sets.iter().map(shown).collect::<Vec<_>>().join(" or ");
+    Some(format!("lacks the labels of the grant ({sets})"))
 }
 
 /// Whether an action may be done.
@@ -414,8 +414,11 @@ mod tests {
         let labels = |name: &str, host: &str| super::secret(&rules, name, host);
         assert!(labels("pull", "registry.example.org").unwrap().iter().all(|set| set.is_empty()));
         let sets = labels("cas-ca", "cas.team.svc").unwrap();
-        assert!(carries_one(&sets, &BTreeMap::from([("for".into(), "cas".into()), ("a".into(), "b".into())])));
-        assert!(!carries_one(&sets, &BTreeMap::from([("for".into(), "las".into())])));
+        assert_eq!(
+            lacks_labels(&sets, &BTreeMap::from([("for".into(), "cas".into()), ("a".into(), "b".into())])),
+            None
+        );
+        assert!(lacks_labels(&sets, &BTreeMap::from([("for".into(), "las".into())])).is_some());
         let refused = [("pull", "evil.org"), ("cas-ca", "registry.example.org"), ("other", "cas.team.svc")];
         for (name, host) in refused {
             let why = labels(name, host).unwrap_err().to_string();

@@ -1,5 +1,7 @@
 //! What a mutating verdict changes in the request's object.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::{Request, Verdict, diff::list_key};
@@ -83,8 +85,12 @@ fn replay(original: &Value, before: &Value, after: &Value) -> Value {
 /// Elements are matched by the key that server-side apply knows them by; by their places only where they have none, since a module that puts
 /// one in front, or exchanges two, would give each the newer fields of another.
 fn elements(original: &[Value], before: &[Value], after: &[Value]) -> Vec<Value> {
-    if [original, before, after].into_iter().all(are_keyed) {
-        return after.iter().map(|wanted| by_key(original, before, wanted)).collect();
+    if let (Some(original), Some(before), Some(_)) = (keyed(original), keyed(before), keyed(after)) {
+        let element = |wanted: &Value| {
+            let found = key_of(wanted).and_then(|key| Some((original.get(&key)?, before.get(&key)?)));
+            found.map_or_else(|| wanted.clone(), |(original, before)| replay(original, before, wanted))
+        };
+        return after.iter().map(element).collect();
     }
     if original.len() == before.len() && before.len() == after.len() {
         let elements = original.iter().zip(before).zip(after);
@@ -93,21 +99,15 @@ fn elements(original: &[Value], before: &[Value], after: &[Value]) -> Vec<Value>
     after.to_vec()
 }
 
-/// Whether each element has a key of its own.
-fn are_keyed(list: &[Value]) -> bool {
-    let keys: Option<Vec<_>> = list.iter().map(list_key).collect();
-    keys.is_some_and(|keys| keys.iter().enumerate().all(|(at, key)| !keys.iter().take(at).any(|other| other == key)))
+/// The elements by their keys, when each has one of its own. Users decide how many there are.
+fn keyed(list: &[Value]) -> Option<BTreeMap<(&'static str, String), &Value>> {
+    let keyed: BTreeMap<_, _> = list.iter().map(|element| Some((key_of(element)?, element))).collect::<Option<_>>()?;
+    (keyed.len() == list.len()).then_some(keyed)
 }
 
-fn by_key(original: &[Value], before: &[Value], wanted: &Value) -> Value {
-    let key = list_key(wanted);
-    let find = |list: &'_ [Value]| list.iter().position(|element| list_key(element) == key);
-    let original = find(original).and_then(|at| original.get(at));
-    let before = find(before).and_then(|at| before.get(at));
-    match (original, before) {
-        (Some(original), Some(before)) => replay(original, before, wanted),
-        _ => wanted.clone(),
-    }
+/// The name of an element's key, and its value as JSON, which can be put in order.
+fn key_of(element: &Value) -> Option<(&'static str, String)> {
+    list_key(element).map(|(name, value)| (name, value.to_string()))
 }
 
 /// The JSON Patch (RFC 6902) that leads from one object to another; parents of added fields are created as needed.

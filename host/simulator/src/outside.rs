@@ -219,9 +219,8 @@ impl Script {
         let there = self.cluster.object(&identity);
         let labels = there.as_ref().and_then(|secret| secret.pointer("/metadata/labels").cloned());
         let labels = labels.and_then(|labels| serde_json::from_value(labels).ok()).unwrap_or_default();
-        if there.is_some() && !grants::carries_one(&sets, &labels) {
-            let why = format!("{identity} lacks the labels of the grant ({})", grants::shown(&sets));
-            return Err(QueryFailure::Denied(why));
+        if let (Some(_), Some(why)) = (&there, grants::lacks_labels(&sets, &labels)) {
+            return Err(QueryFailure::Denied(format!("{identity} {why}")));
         }
         let found = there.as_ref().and_then(|secret| secret.get("data")?.get(&key.key));
         found.map(|_| ()).ok_or_else(|| QueryFailure::NotFound(format!("key {} of {identity}", key.key)))

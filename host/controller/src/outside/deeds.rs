@@ -13,13 +13,7 @@ use std::{
 use operator_core::{Action, Deed, ObjectRef};
 use tokio::time::{Instant, sleep};
 
-use super::{
-    Field, Task, quotas,
-    quotas::Share,
-    told,
-    trail::{self, Whom},
-    whom,
-};
+use super::{Field, Task, Whom, quotas, quotas::Share, told, trail, whom};
 use crate::{Asker, Found};
 
 /// The same is not done again sooner: what a module sees of its effect takes a while to change.

@@ -10,10 +10,9 @@ use operator_core::{ObjectRef, Query, Question};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Field, Task, asked,
+    Field, Task, Whom, asked,
     quotas::{self, Share},
-    trail::{self, Whom},
-    whom,
+    trail, whom,
 };
 use crate::{Asker, Found, background::again_after_panics};
 
@@ -29,7 +28,7 @@ pub(super) struct Questions {
 }
 
 struct Known {
-    module: String,
+    whom: Whom,
     /// Another question under the same id is a new one.
     query: Query,
     found: Found,
@@ -43,6 +42,13 @@ struct Known {
     _task: Task,
 }
 
+impl Known {
+    /// Whether this is what is asked now. What may be used for it has to be the same too.
+    fn is(&self, asker: Asker<'_>, query: &Query) -> bool {
+        self.query == *query && *self.whom.secrets == *asker.secrets
+    }
+}
+
 impl Questions {
     pub(super) fn new(field: Arc<Field>) -> Self {
         Self { field, known: Mutex::default() }
@@ -52,7 +58,7 @@ impl Questions {
     pub(super) fn find(self: &Arc<Self>, asker: Asker<'_>, query: &Query) -> Found {
         let mut known = self.known();
         let of_parent = known.entry(asker.parent.clone()).or_default();
-        if let Some(known) = of_parent.get_mut(&query.id).filter(|known| known.query == *query) {
+        if let Some(known) = of_parent.get_mut(&query.id).filter(|known| known.is(asker, query)) {
             known.wanted = Instant::now();
             return known.found.clone();
         }
@@ -62,7 +68,7 @@ impl Questions {
             Ok(share) => share,
             Err(why) => return Found::failed(why),
         };
-        let module = whom.module.clone();
+        let known_for = whom.clone();
         let task = tokio::spawn({
             let query = query.clone();
             async move {
@@ -72,7 +78,7 @@ impl Questions {
         });
         let task = Task(task.abort_handle());
         let new = Known {
-            module,
+            whom: known_for,
             query: query.clone(),
             found: Found::pending(),
             share: Share::default(),
@@ -94,7 +100,7 @@ impl Questions {
 
     /// Asks nothing any longer for this module.
     pub(super) fn revoke(&self, module: &str) {
-        self.known().values_mut().for_each(|of_parent| of_parent.retain(|_, known| known.module != module));
+        self.known().values_mut().for_each(|of_parent| of_parent.retain(|_, known| known.whom.module != module));
     }
 
     pub(super) fn forget(&self, parent: &ObjectRef) {

@@ -4,7 +4,7 @@
 use operator_core::{Finding, HeaderValue, HttpRequest, ObjectRef};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{trail::Whom, turns::Groups};
+use super::{Whom, turns::Groups};
 use crate::Found;
 
 /// Bytes for one parent. As much as a module could take in: snapshots with it are copied into its memory.

@@ -7,8 +7,8 @@ use kube::{Client, Resource, api::GetParams, core::Request};
 use operator_core::{QueryFailure, SecretKey, grants};
 
 use super::{
+    Whom,
     pods::{failure, valid_name},
-    trail::Whom,
 };
 
 /// The Secrets that the requests of one parent may name.
@@ -34,11 +34,14 @@ impl<'a> Secrets<'a> {
         let sets = grants::secret(&self.whom.secrets, name, host);
         let sets = sets.map_err(|ungranted| QueryFailure::Denied(ungranted.to_string()))?;
         let secret = self.read(name).await?;
-        if grants::carries_one(&sets, secret.metadata.labels.as_ref().unwrap_or(&BTreeMap::new())) {
-            return Ok(secret);
+        let none = BTreeMap::new();
+        match grants::lacks_labels(&sets, secret.metadata.labels.as_ref().unwrap_or(&none)) {
+            None => Ok(secret),
+            Some(why) => {
+                let why = format!("Secret {name} {why}; name one that carries them, or have it labelled");
+                Err(QueryFailure::Denied(why))
+            }
         }
-        let why = format!("Secret {name} lacks the labels of the grant ({})", grants::shown(&sets));
-        Err(QueryFailure::Denied(format!("{why}; name one that carries them, or have it labelled")))
     }
 
     async fn read(self, name: &str) -> Result<Secret, QueryFailure> {

@@ -2,26 +2,13 @@
 //! time and when its outcome changes. What is asked every minute would otherwise be all that the log holds. Names only: no body, no header,
 //! no output, and of a URL neither query nor fragment.
 
-use std::sync::Arc;
-
 use operator_core::{
-    Action, Deed, Finding, HttpRequest, ObjectRef, Query, QueryFailure, Question,
-    contract::{SecretRule, extension::REGISTRY_CREDENTIALS},
+    Action, Deed, Finding, HttpRequest, Query, QueryFailure, Question, contract::extension::REGISTRY_CREDENTIALS,
 };
 use tracing::info;
 
+use super::Whom;
 use crate::Found;
-
-/// For whom something is done.
-#[derive(Clone, Debug)]
-pub(super) struct Whom {
-    pub(super) module: String,
-    pub(super) parent: ObjectRef,
-    /// Where the Secrets are that it names.
-    pub(super) namespace: String,
-    /// Which of them it may name, for which servers.
-    pub(super) secrets: Arc<[SecretRule]>,
-}
 
 /// A question was asked.
 pub(super) fn asked(whom: &Whom, query: &Query, found: &Found) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 use super::{
     audit,
@@ -82,9 +82,10 @@ fn first(stage: &Stage, name: &str, from: i64) -> Option<i64> {
 }
 
 /// Makes parents until this is dropped.
-fn parents(stage: &Stage) -> Endless {
+fn parents(stage: &Stage) -> JoinSet<()> {
     let (client, path) = (stage.client.clone(), trios::path(NAMESPACE));
-    let task = tokio::spawn(async move {
+    let mut task = JoinSet::new();
+    task.spawn(async move {
         let mut pace = tokio::time::interval(PACE);
         for number in 1.. {
             pace.tick().await;
@@ -97,16 +98,7 @@ fn parents(stage: &Stage) -> Endless {
             }
         }
     });
-    Endless(task.abort_handle())
-}
-
-/// A task that ends with this.
-pub(crate) struct Endless(pub(crate) AbortHandle);
-
-impl Drop for Endless {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    task
 }
 
 /// Microseconds since 1970.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{
     CONNECTIONS,
@@ -19,7 +19,6 @@ use crate::{
     cluster::{
         again,
         contenders::AT_ONCE,
-        failover::Endless,
         stage::{Stage, send, tell, until},
         trios,
     },
@@ -104,27 +103,29 @@ async fn make(stage: &Stage, path: &str, object: &Value, count: usize) -> Result
 /// A server that takes connections and never says anything.
 struct Silent {
     address: SocketAddr,
-    _accepts: Endless,
+    _accepts: JoinSet<()>,
 }
 
 impl Silent {
     async fn listen() -> Result<Self, Error> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let accepts = tokio::spawn(async move {
+        let mut accepts = JoinSet::new();
+        accepts.spawn(async move {
             let mut held = Vec::new();
             while let Ok((stream, _)) = listener.accept().await {
                 held.push(stream);
             }
         });
-        Ok(Self { address, _accepts: Endless(accepts.abort_handle()) })
+        Ok(Self { address, _accepts: accepts })
     }
 }
 
 /// Changes a node again and again, until this is dropped.
-fn changes(stage: &Stage) -> Endless {
+fn changes(stage: &Stage) -> JoinSet<()> {
     let client = stage.client.clone();
-    let task = tokio::spawn(async move {
+    let mut task = JoinSet::new();
+    task.spawn(async move {
         let mut pace = tokio::time::interval(PACE);
         for round in 0.. {
             pace.tick().await;
@@ -132,5 +133,5 @@ fn changes(stage: &Stage) -> Endless {
             drop(again::change_node(&client, round).await);
         }
     });
-    Endless(task.abort_handle())
+    task
 }
